@@ -1,0 +1,276 @@
+package input
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gowebpki/jcs"
+)
+
+// Schema is the value of the document's `schema` key.
+const Schema = "regate.input/v1"
+
+// Protocol names a wire protocol.
+type Protocol string
+
+// The protocols that have a schema here.
+const (
+	Postgres Protocol = "postgres"
+)
+
+// Stage says what is being decided.
+type Stage string
+
+// The three stages of a session.
+const (
+	StageSession  Stage = "session"  // an agent connects
+	StageRequest  Stage = "request"  // one statement, API call, route or tool call
+	StageResponse Stage = "response" // one result set or body, by its fields
+)
+
+// Document is one input document. Field comments give the JSON path.
+type Document struct {
+	Protocol   Protocol   // protocol
+	Stage      Stage      // stage
+	Time       time.Time  // time: the engine's clock, RFC 3339 in UTC
+	Request    Request    // request
+	Subject    *Part      // subject: Principal
+	Actor      *Part      // actor: Principal or null
+	Asserted   *Part      // asserted: Asserted
+	Session    Session    // session
+	Target     *Part      // target: Target
+	Action     *Part      // action: the protocol's action, for SQL SQLAction
+	Resource   *Part      // resource: the protocol's resource, for SQL SQLResource
+	Unknown    *Part      // unknown: []Unknown; complete is true when it is empty
+	Complete   bool       // complete
+	Approvals  []Approval // approvals
+	Enforcer   *Part      // enforcer: Enforcer
+	Detail     *Part      // <protocol's own key>: for SQL SQL
+	Parameters *Part      // parameters: []Parameter, the values bound to this call
+	Response   *Part      // response: Response, null before the response stage
+}
+
+// Request names the request. Digest covers all that an approval is bound to.
+type Request struct {
+	ID     string `json:"id"`
+	Digest string `json:"digest"`
+}
+
+// Principal is a verified identity: whose authority (subject) or who acts for
+// them (actor). Every field comes from a verified token.
+type Principal struct {
+	ID        string         `json:"id"`         // claim sub
+	Issuer    string         `json:"issuer"`     // claim iss
+	ClientID  string         `json:"client_id"`  // "" where the token names none
+	Groups    []string       `json:"groups"`     // by the issuer's claim mapping
+	Scopes    []string       `json:"scopes"`     // by the issuer's claim mapping
+	Claims    map[string]any `json:"claims"`     // every claim of the token, as issued
+	ExpiresAt string         `json:"expires_at"` // RFC 3339, UTC
+}
+
+// Asserted is what the agent says of itself. It is never verified.
+type Asserted struct {
+	Purpose string `json:"purpose"`
+	Ticket  string `json:"ticket"`
+	Task    string `json:"task"`
+	Step    string `json:"step"`
+}
+
+// Session is the agent's connection and what it has used so far.
+type Session struct {
+	ID        string   `json:"id"`
+	StartedAt string   `json:"started_at"` // RFC 3339, UTC
+	Client    Client   `json:"client"`
+	Labels    []string `json:"labels"`
+	Usage     Usage    `json:"usage"`
+}
+
+// Client is the agent's end of the connection.
+type Client struct {
+	Address     string `json:"address"`     // IP and port
+	Application string `json:"application"` // as the client says, never verified
+	TLS         bool   `json:"tls"`
+}
+
+// Usage counts what the session did before this request.
+type Usage struct {
+	Requests int64 `json:"requests"`
+	Rows     int64 `json:"rows"`
+	Bytes    int64 `json:"bytes"`
+	Denials  int64 `json:"denials"`
+}
+
+// Target is what the agent connects to.
+type Target struct {
+	Name     string            `json:"name"`
+	Protocol Protocol          `json:"protocol"`
+	Labels   map[string]string `json:"labels"`
+	Database string            `json:"database"`
+	Role     string            `json:"role"`    // the role that regate logs in as
+	Version  string            `json:"version"` // the server's own version, "unknown" before it is known
+}
+
+// Unknown is one thing that a proxy could not resolve.
+type Unknown struct {
+	What string `json:"what"` // e.g. relation:"x", function:"f", statement
+	Why  string `json:"why"`  // stable words, e.g. "not in catalogue"
+}
+
+// Approval is one person's approval of this exact request.
+type Approval struct {
+	ID        string   `json:"id"`
+	By        Approver `json:"by"`
+	At        string   `json:"at"`         // RFC 3339, UTC
+	ExpiresAt string   `json:"expires_at"` // RFC 3339, UTC
+}
+
+// Approver is who approved.
+type Approver struct {
+	ID     string   `json:"id"`
+	Issuer string   `json:"issuer"`
+	Groups []string `json:"groups"`
+}
+
+// Enforcer says what the proxy can carry out for this request: obligation
+// types, e.g. "mask", "limit", "require_approval", "record".
+type Enforcer struct {
+	Obligations []string `json:"obligations"`
+}
+
+// Response describes the fields of a result before any value is read.
+type Response struct {
+	Fields      []Field  `json:"fields"`
+	FieldNames  []string `json:"field_names"`
+	SourceNames []string `json:"source_names"` // every known source, sorted
+}
+
+// Derivation says how a result field came from its sources.
+type Derivation string
+
+// The derivations of a field.
+const (
+	Exact    Derivation = "exact"    // the value of one source column, unchanged
+	Derived  Derivation = "derived"  // computed from its sources
+	Constant Derivation = "constant" // from no column at all
+	Opaque   Derivation = "unknown"  // from where is not known
+)
+
+// Field is one column of a result.
+type Field struct {
+	Name       string     `json:"name"`
+	Type       string     `json:"type"`
+	Sources    []string   `json:"sources"` // "schema.table.column", sorted
+	Derivation Derivation `json:"derivation"`
+}
+
+// DetailKey is the document's key for the protocol's own part.
+func (p Protocol) DetailKey() string {
+	if p == Postgres {
+		return "sql"
+	}
+	return string(p)
+}
+
+// Entry is one top-level key of a document and its canonical JSON.
+type Entry struct {
+	Key    string
+	JSON   []byte
+	Digest Digest
+	// Part is the shared part that JSON came from; nil where the value was
+	// made for this document alone.
+	Part *Part
+}
+
+var emptyList = NewPart([]string{})
+
+// Entries returns the document's top-level keys in sorted order.
+func (d *Document) Entries() []Entry {
+	shared := func(key string, p *Part) Entry {
+		return Entry{Key: key, JSON: p.JSON(), Digest: p.Digest(), Part: p.orNull()}
+	}
+	own := func(key string, v any) Entry {
+		raw, err := json.Marshal(v)
+		if err == nil {
+			raw, err = jcs.Transform(raw)
+		}
+		if err != nil {
+			panic(fmt.Sprintf("input: %s does not marshal: %v", key, err))
+		}
+		return Entry{Key: key, JSON: raw, Digest: sha256.Sum256(raw)}
+	}
+	list := func(key string, p *Part) Entry {
+		if p == nil {
+			p = emptyList
+		}
+		return shared(key, p)
+	}
+	entries := []Entry{
+		shared("action", d.Action),
+		shared("actor", d.Actor),
+		own("approvals", nonNil(d.Approvals)),
+		shared("asserted", d.Asserted),
+		own("complete", d.Complete),
+		shared("enforcer", d.Enforcer),
+		list("parameters", d.Parameters),
+		own("protocol", d.Protocol),
+		own("request", d.Request),
+		shared("resource", d.Resource),
+		shared("response", d.Response),
+		own("schema", Schema),
+		own("session", d.Session.normal()),
+		shared(d.Protocol.DetailKey(), d.Detail),
+		own("stage", d.Stage),
+		shared("subject", d.Subject),
+		shared("target", d.Target),
+		own("time", d.Time.UTC().Format(time.RFC3339Nano)),
+		list("unknown", d.Unknown),
+	}
+	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Key, b.Key) })
+	return entries
+}
+
+// MarshalJSON writes the document in RFC 8785 canonical form.
+func (d *Document) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, e := range d.Entries() {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "%q:", e.Key)
+		b.Write(e.JSON)
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// Digest is a Merkle root: the SHA-256 over, for each top-level key in sorted
+// order, the key, a zero byte, and the SHA-256 of the key's canonical JSON.
+func (d *Document) Digest() Digest {
+	h := sha256.New()
+	for _, e := range d.Entries() {
+		h.Write([]byte(e.Key))
+		h.Write([]byte{0})
+		h.Write(e.Digest[:])
+	}
+	var sum Digest
+	h.Sum(sum[:0])
+	return sum
+}
+
+func (s Session) normal() Session {
+	s.Labels = nonNil(s.Labels)
+	return s
+}
+
+func nonNil[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}

@@ -1,0 +1,57 @@
+package input
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestDocumentHasEveryKey(t *testing.T) {
+	doc := &Document{Protocol: Postgres, Stage: StageRequest, Time: time.Unix(0, 0)}
+	raw, err := json.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(raw, &got); err != nil {
+		t.Fatalf("%v in %s", err, raw)
+	}
+	for _, key := range strings.Fields("schema protocol stage time request subject actor asserted session target action resource complete unknown approvals enforcer sql parameters response") {
+		if _, ok := got[key]; !ok {
+			t.Errorf("key %q is missing", key)
+		}
+	}
+	if len(got) != 19 {
+		t.Errorf("%d keys, want 19: %s", len(got), raw)
+	}
+	if got["unknown"] == nil || got["parameters"] == nil || got["approvals"] == nil {
+		t.Errorf("a list is null: %s", raw)
+	}
+}
+
+func TestDigestCoversEveryPart(t *testing.T) {
+	base := func() *Document {
+		return &Document{Protocol: Postgres, Stage: StageRequest, Time: time.Unix(0, 0), Subject: NewPart(Principal{ID: "a"})}
+	}
+	one, two := base(), base()
+	if one.Digest() != two.Digest() {
+		t.Error("equal documents have different digests")
+	}
+	two.Parameters = NewPart([]Parameter{{Index: 1}})
+	if one.Digest() == two.Digest() {
+		t.Error("parameters are not in the digest")
+	}
+	three := base()
+	three.Time = time.Unix(1, 0)
+	if one.Digest() == three.Digest() {
+		t.Error("time is not in the digest")
+	}
+}
+
+func TestPartIsCanonical(t *testing.T) {
+	got := string(NewPart(map[string]any{"b": 1, "a": "é<"}).JSON())
+	if want := `{"a":"é<","b":1}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
