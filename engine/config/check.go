@@ -1,0 +1,259 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// checker looks at a decoded Config as a whole: what is missing, what refers
+// to nothing, what contradicts and what can never take effect.
+type checker struct {
+	cfg *Config
+	*decoder
+}
+
+// given reports whether a setting, or anything below it, was written by
+// somebody.
+func (c *checker) given(key string) bool {
+	if _, ok := c.origins[key]; ok {
+		return true
+	}
+	for k := range c.origins {
+		if strings.HasPrefix(k, key+".") || strings.HasPrefix(k, key+"[") {
+			return true
+		}
+	}
+	return false
+}
+
+// idle reports settings that were given but cannot take effect.
+func (c *checker) idle(why, fix string, keys ...string) {
+	for _, k := range keys {
+		if c.given(k) {
+			c.fail(k, IDNoEffect, "has no effect: "+why, fix)
+		}
+	}
+}
+
+// fill computes the defaults that depend on other settings.
+func (c *checker) fill() {
+	cfg := c.cfg
+	if cfg.Record.Gateway == "" {
+		cfg.Record.Gateway, _ = os.Hostname()
+	}
+	if cfg.Record.Archive.URL == "" {
+		dir, err := filepath.Abs(filepath.Join(cfg.State.Dir, "archive"))
+		if err != nil {
+			dir = filepath.Join("/", cfg.State.Dir, "archive")
+		}
+		cfg.Record.Archive.URL = (&url.URL{Scheme: "file", Path: filepath.ToSlash(dir)}).String()
+	}
+	if cfg.Record.Index.Path == "" {
+		cfg.Record.Index.Path = filepath.Join(cfg.State.Dir, "index.db")
+	}
+	for i := range cfg.Postgres.Listeners {
+		l := &cfg.Postgres.Listeners[i]
+		if !c.given(fmt.Sprintf("postgres.listeners[%d].plaintext", i)) {
+			l.Plaintext = loopback(l.Address)
+		}
+		if len(l.Targets) == 0 {
+			for _, t := range cfg.Targets {
+				if t.Protocol == "postgres" && t.Name != "" {
+					l.Targets = append(l.Targets, t.Name)
+				}
+			}
+		}
+	}
+	for i := range cfg.Targets {
+		t := &cfg.Targets[i]
+		if len(t.Match.Databases) == 0 && len(t.Match.SNI) == 0 {
+			if t.Database != "" {
+				t.Match.Databases = []string{t.Database}
+			} else if t.Name != "" {
+				t.Match.Databases = []string{t.Name}
+			}
+		}
+		if t.TLS.ServerName == "" {
+			t.TLS.ServerName, _, _ = net.SplitHostPort(t.Address)
+		}
+		if t.Role.Name == "" && t.Role.Claim == "" {
+			t.Role.Name = t.User
+		}
+	}
+}
+
+func (c *checker) check() {
+	c.required("", reflect.ValueOf(c.cfg).Elem())
+	c.checkAdmin()
+	c.checkState()
+	c.checkRecord()
+	c.checkIdentity()
+	c.checkPolicy()
+	c.checkTargets()
+	c.checkListeners()
+	c.checkAddresses()
+}
+
+// required reports settings without which their section means nothing.
+func (c *checker) required(key string, v reflect.Value) {
+	for _, f := range fieldsOf(v.Type()).list {
+		fv := v.Field(f.index)
+		at := joinKey(key, f.name)
+		switch {
+		case f.tag.Get("required") == "true":
+			_, written := c.origins[at]
+			if fv.Len() > 0 || written && c.blamed(at) {
+				continue
+			}
+			c.fail(at, IDMissing, "required but not given", f.tag.Get("doc"))
+		case fv.Kind() == reflect.Struct && fv.Type() != typeSecret:
+			c.required(at, fv)
+		case fv.Kind() == reflect.Slice && fv.Type().Elem().Kind() == reflect.Struct:
+			for i := range fv.Len() {
+				c.required(fmt.Sprintf("%s[%d]", at, i), fv.Index(i))
+			}
+		}
+	}
+}
+
+// blamed reports whether a key has a problem already.
+func (c *checker) blamed(key string) bool {
+	return slices.ContainsFunc(c.problems, func(p Problem) bool { return p.Key == key })
+}
+
+func (c *checker) checkServerTLS(key string, t ServerTLS) {
+	switch {
+	case t.Cert != "" && t.Key == "":
+		c.fail(key+".key", IDMissing, "tls.cert is given without its key", "")
+	case t.Cert == "" && t.Key != "":
+		c.fail(key+".cert", IDMissing, "tls.key is given without its certificate", "")
+	case t.Cert == "" && t.ClientCA != "":
+		c.idle("there is no certificate, so there is no TLS", "give tls.cert and tls.key", key+".client_ca")
+	}
+	c.checkPrivate(key+".key", t.Key)
+}
+
+// checkPrivate refuses private keys that every user of the machine can read.
+func (c *checker) checkPrivate(key, name string) {
+	if name == "" || c.skip {
+		return
+	}
+	if st, err := os.Stat(name); err == nil && st.Mode().Perm()&0o004 != 0 {
+		c.fail(key, IDInsecure, "every user of this machine can read "+name, "chmod 640 or 600 the file")
+	}
+}
+
+func (c *checker) checkAdmin() {
+	a := c.cfg.Admin
+	if !a.Enabled() {
+		c.idle("the admin API is off", "give admin.address", "admin.tls", "admin.roles")
+		return
+	}
+	c.checkServerTLS("admin.tls", a.TLS)
+	if !a.TLS.Enabled() && !loopback(a.Address) && !c.blamed("admin.address") {
+		c.fail("admin.address", IDInsecure, "tokens would cross the network in clear: "+a.Address+" is not loopback",
+			"give admin.tls.cert and admin.tls.key, or listen on 127.0.0.1")
+	}
+	for role, m := range map[string]Members{"viewer": a.Roles.Viewer, "approver": a.Roles.Approver, "auditor": a.Roles.Auditor, "operator": a.Roles.Operator} {
+		for list, items := range map[string][]string{"groups": m.Groups, "subjects": m.Subjects} {
+			for i, s := range items {
+				if s == "" {
+					c.fail(fmt.Sprintf("admin.roles.%s.%s[%d]", role, list, i), IDInvalid, "must not be empty", "")
+				}
+			}
+		}
+		if c.given("admin.roles."+role) && m.Empty() && !c.blamed("admin.roles."+role) {
+			c.fail("admin.roles."+role, IDNoEffect, "has no effect: it names neither groups nor subjects", "")
+		}
+	}
+}
+
+func (c *checker) checkState() {
+	s := c.cfg.State
+	if s.NATS.URL == "" {
+		c.idle("the embedded server is used", "give state.nats.url", "state.nats.credentials_file", "state.nats.replicas")
+		return
+	}
+	c.idle("an external NATS cluster decides itself when it calls fsync", "remove it, or remove state.nats.url", "state.sync")
+	for server := range strings.SplitSeq(s.NATS.URL, ",") {
+		u, err := url.Parse(strings.TrimSpace(server))
+		if err == nil && (u.Scheme == "nats" || u.Scheme == "ws") && u.Host != "" && !loopbackHost(u.Hostname()) {
+			c.warn("state.nats.url", IDInsecure, "recordings cross the network in clear unless the server demands TLS", "write tls://"+u.Host)
+		}
+	}
+	if !c.cfg.Policy.MaskKey.IsSet() {
+		c.warn("policy.mask_key", IDConflict, "each gateway makes its own key, so hashes and tokens differ between gateways of one cluster", "give policy.mask_key")
+	}
+	if !c.given("record.archive.url") {
+		c.warn("record.archive.url", IDConflict, "each gateway of the cluster keeps its own archive in state.dir", "give record.archive.url")
+	}
+}
+
+func (c *checker) checkRecord() {
+	r := c.cfg.Record
+	if !namePattern.MatchString(r.Gateway) {
+		c.fail("record.gateway", IDInvalid, fmt.Sprintf("%q is not a name", r.Gateway), "letters, digits, _ . and -, at most 63")
+	}
+	if u, err := url.Parse(r.Archive.URL); err == nil && u.Scheme == "mem" {
+		c.warn("record.archive.url", IDInsecure, "recordings are lost when the gateway stops", "use a folder (file:///…) or a bucket")
+	}
+	c.checkPrivate("record.key_file", r.KeyFile)
+}
+
+// checkAddresses finds two listeners that cannot both be opened.
+func (c *checker) checkAddresses() {
+	type at struct{ key, address string }
+	var all []at
+	if c.cfg.Admin.Enabled() {
+		all = append(all, at{"admin.address", c.cfg.Admin.Address})
+	}
+	for i, l := range c.cfg.Postgres.Listeners {
+		all = append(all, at{fmt.Sprintf("postgres.listeners[%d].address", i), l.Address})
+	}
+	for i, a := range all {
+		for _, b := range all[:i] {
+			if sameAddress(a.address, b.address) {
+				key, other := a.key, b.key
+				if _, ok := c.origins[key]; !ok { // blame what somebody wrote, not a default
+					key, other = other, key
+				}
+				c.fail(key, IDConflict, "the same address as "+other, "give each its own port")
+			}
+		}
+	}
+}
+
+func sameAddress(a, b string) bool {
+	ha, pa, errA := net.SplitHostPort(a)
+	hb, pb, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil || pa != pb || pa == "0" {
+		return false
+	}
+	wild := func(h string) bool { return h == "" || h == "0.0.0.0" || h == "::" }
+	return ha == hb || wild(ha) || wild(hb)
+}
+
+// duplicates reports names given twice; at gives the key of the i-th.
+func (c *checker) duplicates(names []string, at func(i int) string) {
+	first := make(map[string]int, len(names))
+	for i, n := range names {
+		if n == "" {
+			continue
+		}
+		if j, ok := first[n]; ok {
+			msg := fmt.Sprintf("%q is already %s", n, at(j))
+			if o := c.where(at(j)); o.line > 0 {
+				msg += fmt.Sprintf(" on line %d", o.line)
+			}
+			c.fail(at(i), IDDuplicate, msg, "")
+			continue
+		}
+		first[n] = i
+	}
+}

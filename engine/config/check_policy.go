@@ -1,0 +1,123 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// minMaskKey is the least key length that engine/mask takes: HMAC-SHA-256.
+const minMaskKey = 32
+
+var packagePattern = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*(\.[a-zA-Z_][a-zA-Z0-9_]*)*$`)
+
+func (c *checker) checkPolicy() {
+	p := c.cfg.Policy
+	if len(p.Bundles) == 0 && !c.blamed("policy.bundles") {
+		c.warn("policy.bundles", IDMissing, "no bundle: everything is denied", "name at least one bundle")
+	}
+	var names []string
+	for i, b := range p.Bundles {
+		names = append(names, b.Name)
+		c.checkBundle(fmt.Sprintf("policy.bundles[%d]", i), b)
+	}
+	c.duplicates(names, func(i int) string { return fmt.Sprintf("policy.bundles[%d].name", i) })
+	if k := p.MaskKey.Reveal(); k != "" && len(k) < minMaskKey {
+		c.fail("policy.mask_key", IDInvalid, fmt.Sprintf("%d bytes are too short", len(k)), fmt.Sprintf("at least %d bytes, such as `openssl rand -hex 32` prints", minMaskKey))
+	}
+	c.checkAllowFrom()
+}
+
+func (c *checker) checkBundle(key string, b Bundle) {
+	switch {
+	case b.URL == "" && len(b.Paths) == 0:
+		if !c.blamed(key+".url") && !c.blamed(key+".paths") {
+			c.fail(key, IDMissing, "neither paths nor url: there is no bundle", "give one of them")
+		}
+	case b.URL != "" && len(b.Paths) > 0:
+		c.fail(key+".paths", IDConflict, "paths and url are both given", "give one of them, or make two bundles")
+	}
+	if b.URL == "" {
+		c.idle("only url is polled; folders are watched", "", key+".polling")
+		c.idle("only url needs a token", "", key+".token")
+	}
+	if b.Polling.MinDelay > b.Polling.MaxDelay {
+		c.fail(key+".polling.min_delay", IDConflict, "larger than max_delay", "")
+	}
+	signed := b.Signing.KeyFile != ""
+	if !signed {
+		c.idle("no signature is demanded without signing.key_file", "give signing.key_file",
+			key+".signing.key_id", key+".signing.algorithm", key+".signing.scope")
+	}
+	if clearURL(b.URL) {
+		if b.Token.IsSet() {
+			c.fail(key+".url", IDInsecure, "the token would cross the network in clear", "use https")
+		} else if !signed {
+			c.fail(key+".url", IDInsecure, "anybody on the way could replace the policy", "use https, or demand a signature")
+		}
+	}
+}
+
+func (c *checker) checkAllowFrom() {
+	targets := c.cfg.Targets
+	covered := make(map[string]bool)
+	for i, a := range c.cfg.Policy.AllowFrom {
+		key := fmt.Sprintf("policy.allow_from[%d]", i)
+		for j, p := range a.Packages {
+			bare := strings.TrimPrefix(p, "regate.policies.")
+			if !packagePattern.MatchString(bare) {
+				c.fail(fmt.Sprintf("%s.packages[%d]", key, j), IDInvalid, fmt.Sprintf("%q is not a package", p), "such as acme or acme.sql")
+			}
+		}
+		unknown := false
+		for j, name := range a.Targets {
+			unknown = !c.knownTarget(fmt.Sprintf("%s.targets[%d]", key, j), name) || unknown
+		}
+		hits := 0
+		for _, t := range targets {
+			if (len(a.Targets) == 0 || slices.Contains(a.Targets, t.Name)) && hasLabels(t.Labels, a.Labels) {
+				covered[t.Name] = true
+				hits++
+			}
+		}
+		if hits == 0 && !unknown && len(targets) > 0 {
+			c.fail(key, IDNoEffect, "has no effect: no target has this name and these labels", "")
+		}
+	}
+	if len(c.cfg.Policy.AllowFrom) == 0 {
+		return
+	}
+	for i, t := range targets {
+		if t.Name != "" && !covered[t.Name] {
+			c.fail(fmt.Sprintf("targets[%d].name", i), IDNoEffect, "has no effect: policy.allow_from lets no package allow anything on it", "add it to an allow_from")
+		}
+	}
+}
+
+// knownTarget reports a reference to a target that does not exist.
+func (c *checker) knownTarget(key, name string) bool {
+	var names []string
+	for _, t := range c.cfg.Targets {
+		names = append(names, t.Name)
+	}
+	if slices.Contains(names, name) {
+		return true
+	}
+	fix := ""
+	if near := nearest(name, names); near != "" {
+		fix = "did you mean " + near + "?"
+	}
+	c.fail(key, IDUndefined, fmt.Sprintf("there is no target %q", name), fix)
+	return false
+}
+
+func hasLabels(have, want map[string]string) bool {
+	for _, k := range slices.Collect(maps.Keys(want)) {
+		if v, ok := have[k]; !ok || v != want[k] {
+			return false
+		}
+	}
+	return true
+}

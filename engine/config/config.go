@@ -1,0 +1,238 @@
+package config
+
+import "time"
+
+// Config is the whole effective configuration. It is complete (defaults are
+// filled in), its secrets are resolved and its paths are absolute or relative
+// to the working directory. Treat it as immutable: nothing writes to it after
+// Load.
+//
+// The struct tags are the schema: `key` is the name in YAML, `default` the
+// value of a setting that is not given, `is` what a string must look like,
+// `oneof` its allowed values, and `doc` the line that `regate config keys`
+// prints. A setting with `flag:"true"` also has a command-line flag.
+type Config struct {
+	Log          Log           `key:"log" doc:"the gateway's own log, on standard error"`
+	Admin        Admin         `key:"admin" doc:"HTTP API for health, metrics, approvals and revocations"`
+	State        State         `key:"state" doc:"NATS JetStream: journal, approvals, revocations"`
+	Record       Record        `key:"record" doc:"what was asked, decided and shown"`
+	Identity     Identity      `key:"identity" doc:"who may connect: OIDC issuers"`
+	Policy       Policy        `key:"policy" doc:"Rego bundles"`
+	Postgres     Postgres      `key:"postgres" doc:"where agents connect with the PostgreSQL protocol"`
+	Targets      []Target      `key:"targets" doc:"the systems behind the gateway"`
+	DrainTimeout time.Duration `key:"drain_timeout" default:"30s" flag:"true" doc:"how long SIGTERM waits for sessions to end by themselves"`
+
+	origins map[string]origin
+}
+
+// Log is how the gateway logs.
+type Log struct {
+	Level  string `key:"level" default:"info" oneof:"debug info warn error" flag:"true" doc:"least severe level that is logged"`
+	Format string `key:"format" default:"text" oneof:"text json" flag:"true" doc:"text for people, json for collectors"`
+}
+
+// Admin is the admin API's listener and who may do what on it. A role that
+// names nobody is held by nobody, except approver: without it every identity
+// that a policy's own requirement accepts may approve.
+type Admin struct {
+	Address string    `key:"address" default:"127.0.0.1:8411" is:"listen" flag:"true" doc:"host:port, or off; plain HTTP on loopback only"`
+	TLS     ServerTLS `key:"tls" doc:"certificate of the admin API; needed beyond loopback"`
+	Roles   Roles     `key:"roles" doc:"who may do what on the admin API"`
+}
+
+// Enabled reports whether there is an admin API.
+func (a Admin) Enabled() bool { return a.Address != Off }
+
+// Off is the address of a listener that is switched off.
+const Off = "off"
+
+// ServerTLS is a certificate that regate shows. Both files are read again
+// when they change.
+type ServerTLS struct {
+	Cert     string `key:"cert" is:"file" doc:"PEM file with the certificate chain"`
+	Key      string `key:"key" is:"file" doc:"PEM file with the private key"`
+	ClientCA string `key:"client_ca" is:"file" doc:"PEM file; clients must show a certificate signed by it"`
+}
+
+// Enabled reports whether a certificate is configured.
+func (t ServerTLS) Enabled() bool { return t.Cert != "" && t.Key != "" }
+
+// Roles of the admin API.
+type Roles struct {
+	Viewer   Members `key:"viewer" doc:"may read status, sessions, approvals"`
+	Approver Members `key:"approver" doc:"may approve and deny, where the policy's requirement agrees"`
+	Auditor  Members `key:"auditor" doc:"may read recordings"`
+	Operator Members `key:"operator" doc:"may revoke and see everything"`
+}
+
+// Members are the identities that hold a role: any listed group or subject.
+type Members struct {
+	Groups   []string `key:"groups" doc:"groups, as the issuer's claim mapping gives them"`
+	Subjects []string `key:"subjects" doc:"subject ids"`
+}
+
+// Empty reports whether nobody is named.
+func (m Members) Empty() bool { return len(m.Groups) == 0 && len(m.Subjects) == 0 }
+
+// State is where the journal, approvals and revocations live.
+type State struct {
+	Dir  string `key:"dir" default:"/var/lib/regate" is:"dir" flag:"true" doc:"folder of the embedded server, archive, index and generated keys"`
+	NATS NATS   `key:"nats" doc:"an existing NATS cluster instead of the embedded server"`
+	Sync string `key:"sync" default:"interval" oneof:"interval always" doc:"when the embedded server calls fsync"`
+}
+
+// NATS is an external cluster with JetStream.
+type NATS struct {
+	URL             string `key:"url" is:"url:nats,tls,ws,wss" doc:"servers, separated by commas; empty: embedded"`
+	CredentialsFile string `key:"credentials_file" is:"file" doc:"NATS .creds file"`
+	Replicas        int    `key:"replicas" default:"1" min:"1" max:"5" doc:"copies of each stream"`
+}
+
+// Record is how sessions are recorded.
+type Record struct {
+	Mode    string  `key:"mode" default:"strict" oneof:"strict best_effort" flag:"true" doc:"strict: nothing is released before it is recorded"`
+	Gateway string  `key:"gateway" doc:"this gateway's name in the record; default: the host name"`
+	Journal Journal `key:"journal" doc:"the stream that requests wait for"`
+	Archive Archive `key:"archive" doc:"one immutable file a session"`
+	Index   Index   `key:"index" doc:"SQLite index of the archive"`
+	KeyFile string  `key:"key_file" is:"file" doc:"PEM file with the Ed25519 key that signs receipts; default: made in state.dir"`
+}
+
+// Journal bounds the journal stream.
+type Journal struct {
+	MaxBytes Size `key:"max_bytes" default:"4GiB" min:"16777216" doc:"size at which the journal is full and strict mode denies"`
+}
+
+// Archive is the blob store of recordings.
+type Archive struct {
+	URL string `key:"url" is:"url:file,s3,gs,azblob,mem" doc:"gocloud.dev/blob URL; default: folder archive in state.dir"`
+}
+
+// Index is the searchable list of sessions.
+type Index struct {
+	Path string `key:"path" is:"path" doc:"SQLite file; default: index.db in state.dir"`
+}
+
+// Policy is where Rego bundles come from and how they count.
+type Policy struct {
+	Bundles   []Bundle      `key:"bundles" doc:"without any, everything is denied"`
+	Timeout   time.Duration `key:"timeout" default:"1s" min:"1ms" max:"1m" doc:"longest evaluation; longer is a denial"`
+	AllowFrom []AllowFrom   `key:"allow_from" doc:"whose allow counts for which targets; default: every package's for all"`
+	MaskKey   Secret        `key:"mask_key" doc:"key of hash and tokenise masks, at least 32 bytes; default: made in state.dir"`
+}
+
+// Bundle is one OPA bundle: local paths or a URL, not both.
+type Bundle struct {
+	Name    string   `key:"name" required:"true" is:"name" doc:"name of the bundle in decisions"`
+	Paths   []string `key:"paths" is:"existing" doc:"folders (watched) or tarballs"`
+	URL     string   `key:"url" is:"url:http,https,s3,oci" doc:"where to poll the bundle"`
+	Token   Secret   `key:"token" doc:"bearer token for url"`
+	Signing Signing  `key:"signing" doc:"demand a signature"`
+	Polling Polling  `key:"polling" doc:"how often url is asked"`
+}
+
+// Signing demands that a bundle is signed.
+type Signing struct {
+	KeyFile   string `key:"key_file" is:"file" doc:"PEM file with the public key"`
+	KeyID     string `key:"key_id" doc:"key id in the signature"`
+	Algorithm string `key:"algorithm" default:"RS256" oneof:"RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512" doc:"signature algorithm"`
+	Scope     string `key:"scope" doc:"scope that the signature must claim"`
+}
+
+// Polling is the interval of a remote bundle.
+type Polling struct {
+	MinDelay time.Duration `key:"min_delay" default:"10s" min:"1s" doc:"shortest pause between two polls"`
+	MaxDelay time.Duration `key:"max_delay" default:"30s" min:"1s" doc:"longest pause between two polls"`
+}
+
+// AllowFrom limits whose allow rules count.
+type AllowFrom struct {
+	Targets  []string          `key:"targets" doc:"target names; with labels empty too: all targets"`
+	Labels   map[string]string `key:"labels" doc:"labels that a target must have"`
+	Packages []string          `key:"packages" required:"true" doc:"owners or packages below regate.policies, such as acme or acme.sql"`
+}
+
+// Postgres is the PostgreSQL front.
+type Postgres struct {
+	Listeners []Listener `key:"listeners" doc:"addresses that speak the PostgreSQL protocol"`
+}
+
+// Listener is one address for agents.
+type Listener struct {
+	Address     string         `key:"address" required:"true" is:"listen" doc:"host:port"`
+	TLS         ServerTLS      `key:"tls" doc:"certificate that agents see; needed beyond loopback"`
+	Targets     []string       `key:"targets" doc:"names of the targets behind this address; default: every postgres target"`
+	Plaintext   bool           `key:"plaintext" doc:"accept connections without TLS; default: only on loopback"`
+	OAuthBearer bool           `key:"oauthbearer" default:"true" doc:"offer OAUTHBEARER beside the password exchange"`
+	Limits      ListenerLimits `key:"limits" doc:"what one client may take"`
+}
+
+// ListenerLimits bounds what clients can cost before and after they have
+// shown who they are.
+type ListenerLimits struct {
+	HandshakeTimeout time.Duration `key:"handshake_timeout" default:"10s" min:"100ms" max:"5m" doc:"from accept to authenticated"`
+	MaxConnections   int           `key:"max_connections" default:"1000" min:"1" doc:"open connections"`
+	MaxMessageBytes  Size          `key:"max_message_bytes" default:"16MiB" min:"65536" max:"1073741824" doc:"largest message of a client"`
+	MaxStartupBytes  Size          `key:"max_startup_bytes" default:"10000B" min:"512" max:"65536" doc:"largest startup packet (PostgreSQL's own limit is 10000)"`
+}
+
+// Target is one system behind the gateway.
+type Target struct {
+	Name     string            `key:"name" required:"true" is:"name" doc:"name in policies, records and revocations"`
+	Protocol string            `key:"protocol" default:"postgres" oneof:"postgres" doc:"protocol"`
+	Labels   map[string]string `key:"labels" doc:"input.target.labels"`
+	Address  string            `key:"address" required:"true" is:"address" doc:"host:port of the server"`
+	Database string            `key:"database" doc:"database on the server; default: the name that the client asked for"`
+	Match    Match             `key:"match" doc:"which connections of a shared listener are for this target"`
+	User     string            `key:"user" required:"true" doc:"the gateway's own login"`
+	Password Secret            `key:"password" doc:"the gateway's own password"`
+	TLS      ClientTLS         `key:"tls" doc:"TLS towards the server"`
+	Role     Role              `key:"role" doc:"the role that agents act as"`
+	Settings map[string]string `key:"settings" doc:"parameters set at login, such as statement_timeout"`
+	Catalog  Catalog           `key:"catalog" doc:"names and types read from the server"`
+	Limits   TargetLimits      `key:"limits" doc:"what the gateway asks of the server"`
+}
+
+// Match selects a target on a listener that serves several.
+type Match struct {
+	Databases []string `key:"databases" doc:"database names in the startup packet; default: database, else the target's name"`
+	SNI       []string `key:"sni" doc:"TLS server names"`
+}
+
+// TLS modes towards a target.
+const (
+	TLSDisable    = "disable"
+	TLSRequire    = "require"
+	TLSVerifyCA   = "verify-ca"
+	TLSVerifyFull = "verify-full"
+)
+
+// ClientTLS is TLS towards a target.
+type ClientTLS struct {
+	Mode       string `key:"mode" default:"verify-full" oneof:"disable require verify-ca verify-full" doc:"how the server's certificate is checked"`
+	CAFile     string `key:"ca_file" is:"file" doc:"PEM file; default: the system's authorities"`
+	CertFile   string `key:"cert_file" is:"file" doc:"client certificate"`
+	KeyFile    string `key:"key_file" is:"file" doc:"its private key"`
+	ServerName string `key:"server_name" doc:"name in the certificate; default: the host of address"`
+}
+
+// Role is the database role that an agent's statements run as: a fixed name,
+// or the value of a claim translated by a map.
+type Role struct {
+	Name         string            `key:"name" doc:"role; default: user"`
+	Claim        string            `key:"claim" doc:"claim whose value chooses the role"`
+	Map          map[string]string `key:"map" doc:"claim value to role; a value that is not listed gets default"`
+	Default      string            `key:"default" doc:"role when the map has no answer; empty: refuse"`
+	AllowSetRole []string          `key:"allow_set_role" doc:"roles that SET ROLE may choose"`
+}
+
+// Catalog is how names are read from a target.
+type Catalog struct {
+	MaxAge time.Duration `key:"max_age" default:"1m" min:"1s" doc:"age after which the catalogue is read again"`
+}
+
+// TargetLimits bounds the use of a server.
+type TargetLimits struct {
+	MaxConnections int           `key:"max_connections" default:"500" min:"1" doc:"connections to the server"`
+	ConnectTimeout time.Duration `key:"connect_timeout" default:"10s" min:"100ms" max:"5m" doc:"from dial to ready"`
+}
