@@ -1,0 +1,24 @@
+package input
+
+import _ "embed"
+
+//go:embed schemas/postgres.json
+var postgresSchema []byte
+
+// JSONSchema returns the JSON Schema (draft 7) of p's documents, valid for
+// every stage, or nil for a protocol without one. It is generated from the Go
+// types of this package: `go test ./engine/input -run Schema -update`. The
+// caller must not change it.
+//
+// A value that may be null has a type list, e.g. ["object", "null"]: OPA's type
+// checker then still knows the object's keys. It takes `input.actor == null`
+// for a type error, so policies write is_null(input.actor).
+func JSONSchema(p Protocol) []byte {
+	if p == Postgres {
+		return postgresSchema
+	}
+	return nil
+}
+
+// Protocols lists the protocols that have a schema, sorted.
+func Protocols() []Protocol { return []Protocol{Postgres} }

@@ -1,0 +1,161 @@
+package input
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite the generated schemas")
+
+// sqlDocument has the keys of a PostgreSQL document in the types that Entries
+// puts there. A test of engine/policy validates real documents
+// against the schema and so fails when this falls behind.
+type sqlDocument struct {
+	Schema     string      `json:"schema"` // always "regate.input/v1"
+	Protocol   Protocol    `json:"protocol"`
+	Stage      Stage       `json:"stage"` // what is being decided: session, request or response
+	Time       string      `json:"time"`  // the engine's clock, RFC 3339 in UTC: the only clock a policy should read
+	Request    Request     `json:"request"`
+	Subject    Principal   `json:"subject"`  // whose authority (verified)
+	Actor      *Principal  `json:"actor"`    // who acts for the subject (verified); null when nobody does
+	Asserted   Asserted    `json:"asserted"` // what the agent says of itself: never verified
+	Session    Session     `json:"session"`
+	Target     Target      `json:"target"`
+	Action     SQLAction   `json:"action"`
+	Resource   SQLResource `json:"resource"`
+	Complete   bool        `json:"complete"` // false when something could not be resolved, see unknown
+	Unknown    []Unknown   `json:"unknown"`
+	Approvals  []Approval  `json:"approvals"` // granted for this exact request digest
+	Enforcer   Enforcer    `json:"enforcer"`
+	SQL        *SQL        `json:"sql"`        // null at stage session
+	Parameters []Parameter `json:"parameters"` // bind parameters of this call
+	Response   *Response   `json:"response"`   // null before stage response
+}
+
+var enums = map[string][]string{
+	"sqlDocument.schema":   {Schema},
+	"sqlDocument.stage":    {string(StageSession), string(StageRequest), string(StageResponse)},
+	"sqlDocument.protocol": {string(Postgres)},
+	"Target.protocol":      {string(Postgres)},
+	"Field.derivation":     {string(Exact), string(Derived), string(Constant), string(Opaque)},
+	"SQLAction.explain":    {"", "plan", "analyze"},
+	"SQLTable.access":      {"read", "insert", "update", "delete", "truncate", "lock", "ddl"},
+	"SQL.mode":             {"simple", "extended", "function_call"},
+	"SQLStatement.copy_to": {"", "stdout", "stdin", "file", "program"},
+	"Parameter.encoding":   {"text", "base64"},
+}
+
+func TestSchemasAreGenerated(t *testing.T) {
+	g := &generator{comments: fieldComments(t)}
+	root := g.schema(reflect.TypeFor[sqlDocument](), "")
+	root["$schema"] = "http://json-schema.org/draft-07/schema#"
+	root["title"] = "regate.input/v1 for postgres"
+	root["description"] = "What a policy sees of one request. Every key is always present."
+	var want bytes.Buffer
+	enc := json.NewEncoder(&want)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(root); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join("schemas", "postgres.json")
+	if *update {
+		if err := os.WriteFile(path, want.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if !bytes.Equal(want.Bytes(), JSONSchema(Postgres)) {
+		t.Errorf("%s does not match the Go types: run go test ./engine/input -run Schema -update", path)
+	}
+}
+
+type generator struct {
+	comments map[string]string // "Type.Field"
+}
+
+// schema returns the JSON Schema of t. at is "Type.key" of the field, "" for
+// the root.
+func (g *generator) schema(t reflect.Type, at string) map[string]any {
+	switch t.Kind() {
+	case reflect.Pointer:
+		s := g.schema(t.Elem(), at)
+		s["type"] = []string{s["type"].(string), "null"}
+		return s
+	case reflect.String:
+		s := map[string]any{"type": "string"}
+		if values, ok := enums[at]; ok {
+			s["enum"] = values
+		}
+		return s
+	case reflect.Bool:
+		return map[string]any{"type": "boolean"}
+	case reflect.Int, reflect.Int64:
+		return map[string]any{"type": "integer"}
+	case reflect.Float64:
+		return map[string]any{"type": "number"}
+	case reflect.Slice:
+		return map[string]any{"type": "array", "items": g.schema(t.Elem(), at)}
+	case reflect.Map:
+		return map[string]any{"type": "object", "additionalProperties": g.schema(t.Elem(), at)}
+	case reflect.Interface:
+		return map[string]any{}
+	case reflect.Struct:
+		properties := map[string]any{}
+		var required []string
+		for f := range t.Fields() {
+			key := f.Tag.Get("json")
+			s := g.schema(f.Type, t.Name()+"."+key)
+			if c := g.comments[t.Name()+"."+f.Name]; c != "" {
+				s["description"] = c
+			}
+			properties[key] = s
+			required = append(required, key)
+		}
+		return map[string]any{"type": "object", "properties": properties, "required": required, "additionalProperties": false}
+	}
+	panic("no schema for " + t.String())
+}
+
+// fieldComments reads the comments of all struct fields of the package.
+func fieldComments(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	comments := map[string]string{}
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			spec, ok := n.(*ast.TypeSpec)
+			if !ok {
+				return true
+			}
+			st, ok := spec.Type.(*ast.StructType)
+			if !ok {
+				return true
+			}
+			for _, f := range st.Fields.List {
+				text := strings.Join(strings.Fields(f.Doc.Text()+" "+f.Comment.Text()), " ")
+				for _, id := range f.Names {
+					comments[spec.Name.Name+"."+id.Name] = text
+				}
+			}
+			return true
+		})
+	}
+	return comments
+}
