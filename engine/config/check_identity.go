@@ -20,7 +20,7 @@ func (c *checker) checkIdentity() {
 	for i, is := range issuers {
 		key := fmt.Sprintf("identity.issuers[%d]", i)
 		names, urls = append(names, is.Name), append(urls, is.URL)
-		for name, u := range map[string]string{"url": is.URL, "jwks_url": is.JWKSURL, "introspection.url": is.Introspection.URL} {
+		for name, u := range map[string]string{"url": is.URL, "jwks_url": is.JWKSURL, "discovery_url": is.DiscoveryURL, "introspection.url": is.Introspection.URL} {
 			if clearURL(u) {
 				c.fail(key+"."+name, IDInsecure, "keys and tokens would cross the network in clear", "use https")
 			}
@@ -35,19 +35,49 @@ func (c *checker) checkIdentity() {
 				c.fail(fmt.Sprintf("%s.audiences[%d]", key, j), IDInvalid, "must not be empty", "")
 			}
 		}
-		in := is.Introspection
-		if in.URL == "" {
-			c.idle("introspection.url is not given", "give it, or remove the rest",
-				key+".introspection.client_id", key+".introspection.client_secret", key+".introspection.cache")
-			continue
-		}
-		if in.ClientID == "" {
-			c.fail(key+".introspection.client_id", IDMissing, "the issuer must know who asks", "")
-		}
-		if !in.ClientSecret.IsSet() {
-			c.fail(key+".introspection.client_secret", IDMissing, "the issuer must know who asks", "")
-		}
+		c.checkIssuerURL(key, is)
+		c.checkIntrospection(key+".introspection", is.Introspection)
 	}
 	c.duplicates(names, func(i int) string { return fmt.Sprintf("identity.issuers[%d].name", i) })
 	c.duplicates(urls, func(i int) string { return fmt.Sprintf("identity.issuers[%d].url", i) })
+}
+
+func (c *checker) checkIssuerURL(key string, is Issuer) {
+	spiffe := is.Profile == ProfileSPIFFE
+	switch {
+	case is.URL == "" && !spiffe && !c.blamed(key+".url"):
+		c.fail(key+".url", IDMissing, "required but not given", "the iss claim of the issuer's tokens")
+	case is.URL == "" && spiffe && is.JWKSURL == "":
+		c.fail(key+".jwks_url", IDMissing, "there is neither url nor jwks_url to find keys", "")
+	}
+	switch {
+	case spiffe && is.TrustDomain == "":
+		c.fail(key+".trust_domain", IDMissing, "the profile spiffe needs it", "such as example.org")
+	case !spiffe:
+		c.idle("only the profile spiffe has a trust domain", "", key+".trust_domain")
+	}
+	if is.JWKSURL != "" && !is.Introspection.Enabled() {
+		c.idle("with jwks_url nothing is discovered", "remove one of the two", key+".discovery_url")
+	}
+	if is.InsecureHTTP {
+		if !strings.HasPrefix(is.URL, "http:") && !strings.HasPrefix(is.JWKSURL, "http:") && !strings.HasPrefix(is.DiscoveryURL, "http:") {
+			c.idle("no address of this issuer is http", "remove it", key+".insecure_http")
+		}
+		return
+	}
+	for name, u := range map[string]string{"url": is.URL, "jwks_url": is.JWKSURL, "discovery_url": is.DiscoveryURL, "introspection.url": is.Introspection.URL} {
+		if strings.HasPrefix(u, "http:") && !clearURL(u) {
+			c.fail(key+"."+name, IDInsecure, "plain http", "use https, or set insecure_http: true for development on this machine")
+		}
+	}
+}
+
+func (c *checker) checkIntrospection(key string, in Introspection) {
+	if !in.Enabled() {
+		c.idle("introspection is on only with client_id", "give it, or remove the rest", key+".url", key+".client_secret", key+".cache_for")
+		return
+	}
+	if !in.ClientSecret.IsSet() {
+		c.fail(key+".client_secret", IDMissing, "the issuer must know who asks", "")
+	}
 }

@@ -2,7 +2,7 @@ package config
 
 import (
 	"fmt"
-	"maps"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,7 +11,7 @@ import (
 // minMaskKey is the least key length that engine/mask takes: HMAC-SHA-256.
 const minMaskKey = 32
 
-var packagePattern = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*(\.[a-zA-Z_][a-zA-Z0-9_]*)*$`)
+var packagePattern = regexp.MustCompile(`^[A-Za-z0-9_.*?\[\]^-]+$`)
 
 func (c *checker) checkPolicy() {
 	p := c.cfg.Policy
@@ -41,7 +41,7 @@ func (c *checker) checkBundle(key string, b Bundle) {
 	}
 	if b.URL == "" {
 		c.idle("only url is polled; folders are watched", "", key+".polling")
-		c.idle("only url needs a token", "", key+".token")
+		c.idle("only url needs credentials", "", key+".auth")
 	}
 	if b.Polling.MinDelay > b.Polling.MaxDelay {
 		c.fail(key+".polling.min_delay", IDConflict, "larger than max_delay", "")
@@ -51,13 +51,36 @@ func (c *checker) checkBundle(key string, b Bundle) {
 		c.idle("no signature is demanded without signing.key_file", "give signing.key_file",
 			key+".signing.key_id", key+".signing.algorithm", key+".signing.scope")
 	}
+	c.checkBundleAuth(key+".auth", b)
 	if clearURL(b.URL) {
-		if b.Token.IsSet() {
+		if b.Auth.Bearer.IsSet() {
 			c.fail(key+".url", IDInsecure, "the token would cross the network in clear", "use https")
 		} else if !signed {
 			c.fail(key+".url", IDInsecure, "anybody on the way could replace the policy", "use https, or demand a signature")
 		}
 	}
+}
+
+func (c *checker) checkBundleAuth(key string, b Bundle) {
+	a := b.Auth
+	if strings.HasPrefix(b.URL, "s3:") {
+		c.idle("s3 has keys of its own", "give access_key and secret_key", key+".bearer", key+".cert_file", key+".key_file")
+	} else if b.URL != "" {
+		c.idle("url is not s3", "", key+".region", key+".endpoint", key+".access_key", key+".secret_key")
+	}
+	switch {
+	case a.AccessKey != "" && !a.SecretKey.IsSet():
+		c.fail(key+".secret_key", IDMissing, "access_key is given without it", "")
+	case a.AccessKey == "" && a.SecretKey.IsSet():
+		c.fail(key+".access_key", IDMissing, "secret_key is given without it", "")
+	}
+	switch {
+	case a.CertFile != "" && a.KeyFile == "":
+		c.fail(key+".key_file", IDMissing, "cert_file is given without its key", "")
+	case a.CertFile == "" && a.KeyFile != "":
+		c.fail(key+".cert_file", IDMissing, "key_file is given without its certificate", "")
+	}
+	c.checkPrivate(key+".key_file", a.KeyFile)
 }
 
 func (c *checker) checkAllowFrom() {
@@ -66,23 +89,30 @@ func (c *checker) checkAllowFrom() {
 	for i, a := range c.cfg.Policy.AllowFrom {
 		key := fmt.Sprintf("policy.allow_from[%d]", i)
 		for j, p := range a.Packages {
-			bare := strings.TrimPrefix(p, "regate.policies.")
-			if !packagePattern.MatchString(bare) {
-				c.fail(fmt.Sprintf("%s.packages[%d]", key, j), IDInvalid, fmt.Sprintf("%q is not a package", p), "such as acme or acme.sql")
+			if _, err := path.Match(p, ""); err != nil || !packagePattern.MatchString(p) || strings.HasPrefix(p, "regate.policies.") {
+				c.fail(fmt.Sprintf("%s.packages[%d]", key, j), IDInvalid, fmt.Sprintf("%q is not a package below regate.policies", p), "such as acme.sql or acme.*")
 			}
 		}
-		unknown := false
+		blamed := false
 		for j, name := range a.Targets {
-			unknown = !c.knownTarget(fmt.Sprintf("%s.targets[%d]", key, j), name) || unknown
+			at := fmt.Sprintf("%s.targets[%d]", key, j)
+			if strings.ContainsAny(name, `*?[\`) {
+				if _, err := path.Match(name, ""); err != nil {
+					c.fail(at, IDInvalid, fmt.Sprintf("%q is not a glob", name), "")
+					blamed = true
+				}
+				continue
+			}
+			blamed = !c.knownTarget(at, name) || blamed
 		}
 		hits := 0
 		for _, t := range targets {
-			if (len(a.Targets) == 0 || slices.Contains(a.Targets, t.Name)) && hasLabels(t.Labels, a.Labels) {
+			if a.Covers(t) {
 				covered[t.Name] = true
 				hits++
 			}
 		}
-		if hits == 0 && !unknown && len(targets) > 0 {
+		if hits == 0 && !blamed && len(targets) > 0 {
 			c.fail(key, IDNoEffect, "has no effect: no target has this name and these labels", "")
 		}
 	}
@@ -111,13 +141,4 @@ func (c *checker) knownTarget(key, name string) bool {
 	}
 	c.fail(key, IDUndefined, fmt.Sprintf("there is no target %q", name), fix)
 	return false
-}
-
-func hasLabels(have, want map[string]string) bool {
-	for _, k := range slices.Collect(maps.Keys(want)) {
-		if v, ok := have[k]; !ok || v != want[k] {
-			return false
-		}
-	}
-	return true
 }

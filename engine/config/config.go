@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"path"
+	"slices"
+	"time"
+)
 
 // Config is the whole effective configuration. It is complete (defaults are
 // filled in), its secrets are resolved and its paths are absolute or relative
@@ -116,19 +120,41 @@ type Index struct {
 // Policy is where Rego bundles come from and how they count.
 type Policy struct {
 	Bundles   []Bundle      `key:"bundles" doc:"without any, everything is denied"`
-	Timeout   time.Duration `key:"timeout" default:"1s" min:"1ms" max:"1m" doc:"longest evaluation; longer is a denial"`
+	Timeout   time.Duration `key:"timeout" default:"250ms" min:"1ms" max:"1m" doc:"longest evaluation; longer is a denial"`
 	AllowFrom []AllowFrom   `key:"allow_from" doc:"whose allow counts for which targets; default: every package's for all"`
+	Cache     Cache         `key:"cache" doc:"decision cache"`
 	MaskKey   Secret        `key:"mask_key" doc:"key of hash and tokenise masks, at least 32 bytes; default: made in state.dir"`
+}
+
+// Cache bounds the decision cache.
+type Cache struct {
+	Disabled bool `key:"disabled" doc:"evaluate every request anew"`
+	Entries  int  `key:"entries" default:"65536" min:"1" doc:"decisions kept"`
+	MaxBytes Size `key:"max_bytes" default:"64MiB" min:"1048576" doc:"estimated memory of decisions kept"`
 }
 
 // Bundle is one OPA bundle: local paths or a URL, not both.
 type Bundle struct {
-	Name    string   `key:"name" required:"true" is:"name" doc:"name of the bundle in decisions"`
-	Paths   []string `key:"paths" is:"existing" doc:"folders (watched) or tarballs"`
-	URL     string   `key:"url" is:"url:http,https,s3,oci" doc:"where to poll the bundle"`
-	Token   Secret   `key:"token" doc:"bearer token for url"`
-	Signing Signing  `key:"signing" doc:"demand a signature"`
-	Polling Polling  `key:"polling" doc:"how often url is asked"`
+	Name     string     `key:"name" required:"true" is:"name" doc:"name of the bundle in decisions"`
+	Paths    []string   `key:"paths" is:"existing" doc:"folders (watched) or tarballs, activated together"`
+	URL      string     `key:"url" is:"url:http,https,s3,oci" doc:"where to poll the bundle"`
+	Auth     BundleAuth `key:"auth" doc:"credentials for url"`
+	Signing  Signing    `key:"signing" doc:"demand a signature"`
+	Polling  Polling    `key:"polling" doc:"how often url is asked"`
+	MaxBytes Size       `key:"max_bytes" default:"64MiB" min:"1024" doc:"largest bundle, packed and unpacked"`
+}
+
+// BundleAuth is how the gateway logs in to a bundle server. S3 credentials
+// that are not given come from the environment (AWS_ACCESS_KEY_ID and so on).
+type BundleAuth struct {
+	Bearer    Secret `key:"bearer" doc:"bearer token, for http and oci"`
+	CAFile    string `key:"ca_file" is:"file" doc:"PEM file; default: the system's authorities"`
+	CertFile  string `key:"cert_file" is:"file" doc:"client certificate"`
+	KeyFile   string `key:"key_file" is:"file" doc:"its private key"`
+	Region    string `key:"region" doc:"S3 region; default: us-east-1"`
+	Endpoint  string `key:"endpoint" is:"url:http,https" doc:"S3 endpoint; default: AWS"`
+	AccessKey string `key:"access_key" doc:"S3 access key id"`
+	SecretKey Secret `key:"secret_key" doc:"S3 secret key"`
 }
 
 // Signing demands that a bundle is signed.
@@ -142,14 +168,30 @@ type Signing struct {
 // Polling is the interval of a remote bundle.
 type Polling struct {
 	MinDelay time.Duration `key:"min_delay" default:"10s" min:"1s" doc:"shortest pause between two polls"`
-	MaxDelay time.Duration `key:"max_delay" default:"30s" min:"1s" doc:"longest pause between two polls"`
+	MaxDelay time.Duration `key:"max_delay" default:"20s" min:"1s" doc:"longest pause between two polls"`
 }
 
-// AllowFrom limits whose allow rules count.
+// AllowFrom lets the allow rules of some packages count for some targets.
 type AllowFrom struct {
-	Targets  []string          `key:"targets" doc:"target names; with labels empty too: all targets"`
-	Labels   map[string]string `key:"labels" doc:"labels that a target must have"`
-	Packages []string          `key:"packages" required:"true" doc:"owners or packages below regate.policies, such as acme or acme.sql"`
+	Targets  []string          `key:"targets" doc:"target names or globs; default: all"`
+	Labels   map[string]string `key:"labels" doc:"labels that a target must have too"`
+	Packages []string          `key:"packages" required:"true" doc:"packages below regate.policies, or globs: acme.sql, acme.*"`
+}
+
+// Covers reports whether an entry is for a target.
+func (a AllowFrom) Covers(t Target) bool {
+	for k, v := range a.Labels {
+		if got, ok := t.Labels[k]; !ok || got != v {
+			return false
+		}
+	}
+	if len(a.Targets) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(a.Targets, func(glob string) bool {
+		ok, err := path.Match(glob, t.Name)
+		return err == nil && ok
+	})
 }
 
 // Postgres is the PostgreSQL front.

@@ -103,7 +103,7 @@ func (d *decoder) value(key string, n *yaml.Node, v reflect.Value, tag reflect.S
 	case v.Kind() == reflect.Slice:
 		d.list(key, n, v, tag)
 	default:
-		d.stringMap(key, n, v)
+		d.dictionary(key, n, v)
 	}
 }
 
@@ -153,7 +153,9 @@ func (d *decoder) list(key string, n *yaml.Node, v reflect.Value, tag reflect.St
 	v.Set(out)
 }
 
-func (d *decoder) stringMap(key string, n *yaml.Node, v reflect.Value) {
+// dictionary decodes a mapping whose keys are free: to strings, or to lists of
+// strings, where a lone string is a list of one.
+func (d *decoder) dictionary(key string, n *yaml.Node, v reflect.Value) {
 	if n.Tag == "!!null" {
 		return
 	}
@@ -161,13 +163,20 @@ func (d *decoder) stringMap(key string, n *yaml.Node, v reflect.Value) {
 		d.fail(key, IDType, "expected a mapping with keys, found "+describe(n), "")
 		return
 	}
-	out := make(map[string]string, len(n.Content)/2)
+	out := reflect.MakeMapWithSize(v.Type(), len(n.Content)/2)
 	d.pairs(key, n, func(name string, _, val *yaml.Node) {
-		var s string
-		d.value(joinKey(key, name), val, reflect.ValueOf(&s).Elem(), "")
-		out[name] = s
+		e := reflect.New(v.Type().Elem()).Elem()
+		at := joinKey(key, name)
+		if e.Kind() == reflect.Slice && val.Kind == yaml.ScalarNode && val.Tag != "!!null" {
+			one := reflect.New(e.Type().Elem()).Elem()
+			d.value(at, val, one, "")
+			e.Set(reflect.Append(e, one))
+		} else {
+			d.value(at, val, e, "")
+		}
+		out.SetMapIndex(reflect.ValueOf(name), e)
 	})
-	v.Set(reflect.ValueOf(out))
+	v.Set(out)
 }
 
 // pairs walks a mapping and reports keys that are no strings or come twice:

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"io"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -63,9 +62,13 @@ func (p printer) node(key string, v reflect.Value) *yaml.Node {
 		return n
 	case reflect.Map:
 		n := &yaml.Node{Kind: yaml.MappingNode}
-		m := v.Interface().(map[string]string)
-		for _, k := range slices.Sorted(maps.Keys(m)) {
-			n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: k, Style: plainOrQuoted(k)}, p.leaf(joinKey(key, k), m[k], yaml.DoubleQuotedStyle))
+		keys := v.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+		for _, k := range keys {
+			name := k.String()
+			n.Content = append(n.Content,
+				&yaml.Node{Kind: yaml.ScalarNode, Value: name, Style: plainOrQuoted(name)},
+				p.node(joinKey(key, name), v.MapIndex(k)))
 		}
 		return n
 	case reflect.String:
