@@ -1,0 +1,28 @@
+package record
+
+// Note is the body of a note event: anything else worth knowing.
+type Note struct {
+	Turn uint64 // 0 for the session as a whole
+	Code string // stable, e.g. "revoked", "token-expired"
+	Text string
+}
+
+// Encode appends the body.
+func (n Note) Encode(dst []byte) []byte {
+	b := newBody(dst)
+	b.uint(1, n.Turn)
+	b.text(2, n.Code)
+	b.text(3, n.Text)
+	return b.done()
+}
+
+// DecodeNote reads a body.
+func DecodeNote(p []byte) (Note, error) {
+	var w struct {
+		Turn uint64 `cbor:"1,keyasint"`
+		Code string `cbor:"2,keyasint"`
+		Text string `cbor:"3,keyasint"`
+	}
+	err := decodeBody(KindNote, p, &w)
+	return Note(w), err
+}
