@@ -3,6 +3,8 @@ package identity
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"time"
 )
 
@@ -31,4 +33,50 @@ type Revocation struct {
 func (r Revocation) Key() string {
 	sum := sha256.Sum256([]byte(r.Kind + "\x00" + r.Issuer + "\x00" + r.Value))
 	return r.Kind + "." + hex.EncodeToString(sum[:16])
+}
+
+// maxValue bounds value, issuer, reason and author.
+const maxValue = 2048
+
+func (r Revocation) valid() error {
+	switch r.Kind {
+	case RevokeToken, RevokeSubject, RevokeClient:
+	case RevokeTarget:
+		if r.Issuer != "" {
+			return errors.New("a revocation of a target has no issuer")
+		}
+	default:
+		return fmt.Errorf("kind %q is not one of token, subject, client, target", r.Kind)
+	}
+	if r.Value == "" {
+		return errors.New("value is empty")
+	}
+	if r.At.IsZero() {
+		return errors.New("at is not set")
+	}
+	for _, s := range []string{r.Value, r.Issuer, r.Reason, r.By} {
+		if len(s) > maxValue {
+			return fmt.Errorf("a field is longer than %d bytes", maxValue)
+		}
+	}
+	return nil
+}
+
+func (r *Revocation) expired(now time.Time) bool {
+	return !r.ExpiresAt.IsZero() && !now.Before(r.ExpiresAt)
+}
+
+// covers tells whether the revocation holds for a principal of the issuer.
+// since: only tokens issued up to At. iat has whole seconds, so a token of the
+// very second of the revocation is covered too.
+func (r *Revocation) covers(issuer string, issuedAt time.Time, since bool, now time.Time) bool {
+	switch {
+	case r.expired(now):
+		return false
+	case r.Issuer != "" && r.Issuer != issuer:
+		return false
+	case since && issuedAt.After(r.At):
+		return false
+	}
+	return true
 }
