@@ -1,0 +1,81 @@
+# make help lists the targets. Everything that is built goes to bin/ and build/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+export CGO_ENABLED := 1
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+FUZZTIME ?= 30s
+FUZZ     ?= .
+TIMEOUT  ?= 20m
+BENCH    ?=
+TEST     ?=
+TOOLS    := build/tools
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+.PHONY: setup
+setup: ## install what this machine lacks (Debian, Ubuntu)
+	@.ci/setup compiler postgres pgbouncer node npm
+
+.PHONY: build
+build: ## build bin/regate
+	@.ci/setup compiler
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/regate ./cmd/regate
+
+.PHONY: test
+test: ## run every test, race detector on, PostgreSQL and OIDC providers included
+	@.ci/setup compiler postgres node npm
+	go test -race -timeout $(TIMEOUT) $(TEST) ./...
+
+.PHONY: lint
+lint: $(TOOLS)/staticcheck $(TOOLS)/govulncheck $(TOOLS)/opa ## check formatting, code, policies and known vulnerabilities
+	@.ci/setup compiler
+	@files=$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0r ls -d 2>/dev/null | xargs -r gofmt -l); \
+	if [ -n "$$files" ]; then echo "not formatted, run gofmt -w:"; echo "$$files"; exit 1; fi
+	go vet ./...
+	$(TOOLS)/staticcheck ./...
+	.ci/lint-policies $(TOOLS)/opa
+	.ci/vulncheck $(TOOLS)/govulncheck
+
+.PHONY: bench
+bench: $(TOOLS)/benchstat ## pgbench through regate, pgbouncer and direct; writes build/bench.json
+	@.ci/setup compiler postgres pgbouncer
+	@mkdir -p build
+	go run ./cmd/bench $(BENCH)
+
+.PHONY: demo
+demo: ## show regate at work; KEEP=1 leaves it running
+	@.ci/setup compiler postgres
+	@mkdir -p build bin
+	@go build -trimpath -ldflags '$(LDFLAGS)' -o bin/regate ./cmd/regate
+	@go build -trimpath -o build/demo ./cmd/demo
+	@exec build/demo
+
+.PHONY: fuzz
+fuzz: ## run every fuzz test for FUZZTIME (30s); FUZZ=regexp chooses
+	@.ci/setup compiler
+	.ci/fuzz $(FUZZTIME) '$(FUZZ)'
+
+.PHONY: generate
+generate: ## make generated files anew: schemas, capabilities
+	@.ci/setup compiler
+	go generate ./...
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin build
+
+# The tools are a module of their own (.tools), built once and kept.
+$(TOOLS)/staticcheck: PACKAGE := honnef.co/go/tools/cmd/staticcheck
+$(TOOLS)/govulncheck: PACKAGE := golang.org/x/vuln/cmd/govulncheck
+$(TOOLS)/benchstat: PACKAGE := golang.org/x/perf/cmd/benchstat
+$(TOOLS)/opa: PACKAGE := github.com/open-policy-agent/opa
+$(TOOLS)/%: .tools/go.mod .tools/go.sum
+	@mkdir -p $(TOOLS)
+	CGO_ENABLED=0 go -C .tools build -o ../$@ $(PACKAGE)
