@@ -1,0 +1,164 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// maxLoginMessage bounds a message of the server during the login. The longest
+// are error messages and ParameterStatus.
+const maxLoginMessage = 1 << 20
+
+// Dial logs in to the target as its user, sets role (empty: none) as the
+// session's default role, and params, the agent's parameters, where the target
+// does not set them itself.
+//
+// An error is always an *Error.
+func Dial(ctx context.Context, t Target, role string, params map[string]string) (*Conn, error) {
+	p, err := t.plan()
+	if err != nil {
+		return nil, &Error{Reason: ReasonConfig, Cause: err}
+	}
+	settings, err := t.settings(role, params)
+	if err != nil {
+		return nil, &Error{Reason: ReasonConfig, Cause: err}
+	}
+	password, err := t.password()
+	if err != nil {
+		return nil, &Error{Reason: ReasonCredential, Cause: err}
+	}
+	config, err := pgconn.ParseConfig(isolated)
+	if err != nil {
+		return nil, &Error{Reason: ReasonConfig, Cause: errors.New("the environment holds PostgreSQL variables that cannot be read; unset them")}
+	}
+
+	var at atomic.Int32
+	var frames *frameReader
+	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}}
+	config.Host, config.Port = p.host, p.port
+	config.Database, config.User, config.Password = t.Database, t.User, password
+	config.TLSConfig, config.Fallbacks = p.tls, nil
+	config.RuntimeParams = settings
+	config.ConnectTimeout = 0 // ctx has it
+	config.RequireAuth, config.ChannelBinding, config.SSLCertMode = p.requireAuth, p.channelBinding, p.certificate
+	config.SSLNegotiation = "postgres"
+	if t.DirectTLS {
+		config.SSLNegotiation = "direct"
+	}
+	config.MinProtocolVersion, config.MaxProtocolVersion = "3.0", "3.0"
+	config.KerberosSrvName, config.KerberosSpn = "", ""
+	config.MaxProtocolMessageBodyLen = maxLoginMessage
+	config.ValidateConnect, config.AfterConnect = nil, nil
+	config.OnNotice, config.OnNotification = nil, nil
+	// One attempt at one server: the dialer resolves the name, so that pgconn
+	// does not log in to each of its addresses in turn.
+	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, address)
+		if err == nil && p.tls != nil {
+			at.Store(int32(encrypting))
+		} else if err == nil {
+			at.Store(int32(loggingIn))
+		}
+		return conn, err
+	}
+	config.AfterNetConnect = func(ctx context.Context, _ *pgconn.Config, conn net.Conn) (net.Conn, error) {
+		if secured, ok := conn.(*tls.Conn); ok {
+			if err := secured.HandshakeContext(ctx); err != nil {
+				return conn, err
+			}
+			if t.DirectTLS && secured.ConnectionState().NegotiatedProtocol != "postgresql" {
+				return conn, errors.New("direct TLS: the server did not choose the protocol postgresql")
+			}
+		}
+		at.Store(int32(loggingIn))
+		return conn, nil
+	}
+	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		frames = &frameReader{r: r}
+		return pgproto3.NewFrontend(frames, w)
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	logged, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, classify(ctx, stage(at.Load()), err)
+	}
+	hijacked, err := logged.Hijack()
+	if err != nil {
+		return nil, classify(ctx, loggingIn, err)
+	}
+	conn, err := take(hijacked, frames, dialer)
+	if err != nil {
+		_ = hijacked.Conn.Close()
+		return nil, classify(ctx, loggingIn, err)
+	}
+	return conn, nil
+}
+
+// isolated names everything that pgconn would otherwise take from the
+// environment or the home folder. What it says is replaced by the target.
+var isolated = strings.Join([]string{
+	"host=localhost", "port=1", "user=x", "dbname=x", "password=x", "passfile=/dev/null",
+	"sslmode=disable", "sslnegotiation=postgres", "sslcertmode=allow", "target_session_attrs=any",
+	"connect_timeout=1", "min_protocol_version=3.0", "max_protocol_version=3.0",
+	"channel_binding=prefer", "require_auth=none",
+}, " ")
+
+// take makes a Conn of what pgconn has logged in.
+func take(hijacked *pgconn.HijackedConn, frames *frameReader, dialer *net.Dialer) (_ *Conn, err error) {
+	if hijacked.TxStatus != 'I' {
+		return nil, fmt.Errorf("the server is not idle after the login: %q", hijacked.TxStatus)
+	}
+	if n := hijacked.Frontend.ReadBufferLen(); n != 0 {
+		return nil, fmt.Errorf("%d bytes were read past the login", n)
+	}
+	conn := &Conn{
+		Conn:     hijacked.Conn,
+		PID:      hijacked.PID,
+		Secret:   slices.Clone(hijacked.SecretKey),
+		Status:   maps.Clone(hijacked.ParameterStatuses),
+		TxStatus: hijacked.TxStatus,
+	}
+	if conn.Buffered, err = frames.drain(conn.Conn); err != nil {
+		return nil, err
+	}
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		return nil, err
+	}
+	// For Cancel: pgconn knows how to reach the same server in the same way.
+	hijacked.Config.DialFunc = dialer.DialContext
+	hijacked.Config.Password = ""
+	hijacked.Config.BuildFrontend = pgproto3.NewFrontend
+	if conn.canceller, err = pgconn.Construct(hijacked); err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+func (t Target) password() (string, error) {
+	if t.Password == nil {
+		return "", nil
+	}
+	password, err := t.Password()
+	if err != nil {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	if password == "" || strings.IndexByte(password, 0) >= 0 {
+		return "", errors.New("read the password: it is empty or holds a zero byte")
+	}
+	return password, nil
+}
