@@ -249,7 +249,7 @@ func (p *publisher) fail(cause error) {
 	}
 	j.mu.Unlock()
 
-	if p.cause == nil {
+	if p.cause == nil && (len(failed) > 0 || !errors.Is(cause, ErrClosed)) {
 		j.log.WithError(err).WithField("frames", len(failed)).Error("events are not recorded; they are refused until the journal is back")
 	}
 	p.cause = err

@@ -105,7 +105,13 @@ func (w *Writer) append(kind Kind, body []byte) (*Ack, error) {
 		return nil, fmt.Errorf("%s event of %d bytes: %w", kind, len(body), ErrTooLong)
 	}
 	if w.lossy() {
-		if err := w.declare(); err != nil {
+		// Not before the journal takes events again: a full one would take
+		// the loss event, and another for every event that is tried.
+		err := w.j.Healthy()
+		if err == nil {
+			err = w.declare()
+		}
+		if err != nil {
 			w.refuse(err)
 			return nil, err
 		}

@@ -21,6 +21,11 @@ const restartEvery = time.Second
 // read once to check it.
 const startWithin = 2 * time.Minute
 
+// maxStore takes the place of the server's own limit, a share of the free disk
+// at start, against which the full size of every stream is reserved: a journal
+// that is larger than today's free space would not open.
+const maxStore = 1 << 50
+
 // embedded runs a nats-server in this process. The server switches JetStream
 // off for good when the disk is full, and a store that failed a write stays
 // failed; so a watch starts a new server in its place once there is room
@@ -57,6 +62,7 @@ func (e *embedded) start() (*server.Server, error) {
 		StoreDir:               filepath.Join(e.opts.Dir, "nats"),
 		MaxPayload:             e.opts.MaxPayload,
 		NoSigs:                 true,
+		JetStreamMaxStore:      maxStore,
 		SyncAlways:             e.opts.Sync == SyncAlways,
 		SyncInterval:           syncEvery,
 		DisableJetStreamBanner: true,
