@@ -86,7 +86,7 @@ func NewDetector(kinds []string) (*Detector, error) {
 	return d, nil
 }
 
-func (d *Detector) borrow() *findings      { return d.lists.Get().(*findings) }
+func (d *Detector) borrow() *findings       { return d.lists.Get().(*findings) }
 func (d *Detector) giveBack(list *findings) { d.lists.Put(list) }
 
 // Scan appends what it finds in text to dst, sorted and not overlapping:

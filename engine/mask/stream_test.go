@@ -1,0 +1,93 @@
+package mask
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+// streamText holds every kind, with enough between them that parts of it are
+// released while others are held.
+func streamText() []byte {
+	pad := func(n int) string { return strings.Repeat("lorem ipsum dolor 12 sit-amet, ", n) }
+	return []byte("alice@example.com " + pad(40) + "4111 1111 1111 1111 " + pad(3) + testPEM + pad(20) +
+		strings.ReplaceAll(testPEM, "\n", `\n`) + pad(60) + "+49 30 1234567 " + testJWT + " " + pad(5) +
+		`{"token":"` + testGitHub + `"} GB82WEST12345698765432 ` + pad(80) + "536-90-4399 ４１１１１１１１１１１１１１１１ " +
+		pad(2) + "-----BEGIN " + "PRIVATE KEY-----\nMIIEcutoff")
+}
+
+func TestStreamSplitAnywhere(t *testing.T) {
+	k, text := testKeyring(t), streamText()
+	method := func(kind string) Spec { return Spec{Method: Redact} }
+	for _, set := range [][]string{Kinds(), {KindCard, KindEmail, KindPhone, KindIBAN, KindSSN}, {KindPrivateKey}, {KindAPIKey}, nil} {
+		d, err := NewDetector(set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, changed := k.Text(nil, text, d, method)
+		check := func(name string, cuts ...int) {
+			t.Helper()
+			s := k.NewStream(d, method)
+			var got []byte
+			from := 0
+			for _, cut := range append(cuts, len(text)) {
+				got = s.Write(got, text[from:cut])
+				// A small reach releases early, so that the borders are tried.
+				got = s.release(got, len(s.buf)-min(len(s.buf), s.detect.reach))
+				from = cut
+			}
+			got = s.Flush(got)
+			if string(got) != string(want) || s.Changed() != changed {
+				t.Fatalf("%v %s at %v:\n got %q\nwant %q", set, name, cuts, got, want)
+			}
+		}
+		for cut := range text {
+			check("split", cut)
+		}
+		var every []int
+		for i := range text {
+			every = append(every, i)
+		}
+		check("bytes", every...)
+		rnd := rand.New(rand.NewPCG(3, 4))
+		for range 50 {
+			var cuts []int
+			for i := 0; i < len(text); i += 1 + rnd.IntN(700) {
+				cuts = append(cuts, i)
+			}
+			check("random", cuts...)
+		}
+	}
+}
+
+// Long text makes the stream drop what it released: the findings at its
+// borders must not change.
+func TestStreamLong(t *testing.T) {
+	k, d := testKeyring(t), all(t)
+	method := func(string) Spec { return Spec{Method: Tokenise} }
+	rnd := rand.New(rand.NewPCG(5, 6))
+	for range 5 {
+		text := records(200<<10, 3)
+		text = append(text, streamText()...)
+		text = append(text, records(100<<10, 1)...)
+		want, _ := k.Text(nil, text, d, method)
+		s := k.NewStream(d, method)
+		var got []byte
+		for i := 0; i < len(text); {
+			n := min(len(text)-i, 1+rnd.IntN(5000))
+			got = s.Write(got, text[i:i+n])
+			i += n
+			if len(s.buf) > 256<<10 {
+				t.Fatalf("the stream holds %d bytes", len(s.buf))
+			}
+		}
+		got = s.Flush(got)
+		if string(got) != string(want) {
+			i := 0
+			for i < len(got) && i < len(want) && got[i] == want[i] {
+				i++
+			}
+			t.Fatalf("differs at %d: %q, want %q", i, got[i:min(len(got), i+200)], want[i:min(len(want), i+200)])
+		}
+	}
+}
