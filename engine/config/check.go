@@ -44,6 +44,9 @@ func (c *checker) idle(why, fix string, keys ...string) {
 // fill computes the defaults that depend on other settings.
 func (c *checker) fill() {
 	cfg := c.cfg
+	if cfg.State.NATS.URL != "" && !c.given("state.sync") {
+		cfg.State.Sync = "" // not ours to decide
+	}
 	if cfg.Record.Gateway == "" {
 		cfg.Record.Gateway, _ = os.Hostname()
 	}
@@ -79,7 +82,7 @@ func (c *checker) fill() {
 				t.Match.Databases = []string{t.Name}
 			}
 		}
-		if t.TLS.ServerName == "" {
+		if t.TLS.ServerName == "" && t.TLS.Mode != TLSDisable {
 			t.TLS.ServerName, _, _ = net.SplitHostPort(t.Address)
 		}
 		if t.Role.Name == "" && t.Role.Claim == "" {
@@ -116,7 +119,9 @@ func (c *checker) required(key string, v reflect.Value) {
 			c.required(at, fv)
 		case fv.Kind() == reflect.Slice && fv.Type().Elem().Kind() == reflect.Struct:
 			for i := range fv.Len() {
-				c.required(fmt.Sprintf("%s[%d]", at, i), fv.Index(i))
+				if item := fmt.Sprintf("%s[%d]", at, i); !c.blamed(item) {
+					c.required(item, fv.Index(i))
+				}
 			}
 		}
 	}

@@ -14,7 +14,8 @@ import (
 // The struct tags are the schema: `key` is the name in YAML, `default` the
 // value of a setting that is not given, `is` what a string must look like,
 // `oneof` its allowed values, and `doc` the line that `regate config keys`
-// prints. A setting with `flag:"true"` also has a command-line flag.
+// prints. print:"given" keeps defaults that nobody asked about out of
+// `regate config print`, where they would have no effect. A setting with `flag:"true"` also has a command-line flag.
 type Config struct {
 	Log          Log           `key:"log" doc:"the gateway's own log, on standard error"`
 	Admin        Admin         `key:"admin" doc:"HTTP API for health, metrics, approvals and revocations"`
@@ -89,7 +90,7 @@ type State struct {
 type NATS struct {
 	URL             string `key:"url" is:"url:nats,tls,ws,wss" doc:"servers, separated by commas; empty: embedded"`
 	CredentialsFile string `key:"credentials_file" is:"file" doc:"NATS .creds file"`
-	Replicas        int    `key:"replicas" default:"1" min:"1" max:"5" doc:"copies of each stream"`
+	Replicas        int    `key:"replicas" default:"1" min:"1" max:"5" print:"given" doc:"copies of each stream"`
 }
 
 // Record is how sessions are recorded.
@@ -139,8 +140,8 @@ type Bundle struct {
 	Paths    []string   `key:"paths" is:"existing" doc:"folders (watched) or tarballs, activated together"`
 	URL      string     `key:"url" is:"url:http,https,s3,oci" doc:"where to poll the bundle"`
 	Auth     BundleAuth `key:"auth" doc:"credentials for url"`
-	Signing  Signing    `key:"signing" doc:"demand a signature"`
-	Polling  Polling    `key:"polling" doc:"how often url is asked"`
+	Signing  Signing    `key:"signing" print:"given" doc:"demand a signature"`
+	Polling  Polling    `key:"polling" print:"given" doc:"how often url is asked"`
 	MaxBytes Size       `key:"max_bytes" default:"64MiB" min:"1024" doc:"largest bundle, packed and unpacked"`
 }
 

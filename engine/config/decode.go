@@ -145,6 +145,7 @@ func (d *decoder) list(key string, n *yaml.Node, v reflect.Value, tag reflect.St
 		if item.Tag == "!!null" && e.Kind() == reflect.Struct {
 			d.origins[at] = origin{source: d.file, line: item.Line}
 			d.fail(at, IDType, "an empty list item", "remove the lone -")
+			out = reflect.Append(out, e) // the next items keep their numbers
 			continue
 		}
 		d.value(at, item, e, tag)
@@ -295,6 +296,10 @@ func (d *decoder) bounds(key string, x int64, tag reflect.StructTag, parse func(
 }
 
 func (d *decoder) secret(key, s string, v reflect.Value) {
+	if s == hidden {
+		d.fail(key, IDSecret, "this is what `regate config print` shows instead of a secret", "write env:NAME or file:/path")
+		return
+	}
 	ref := s
 	if name, ok := strings.CutPrefix(s, "env:"); ok {
 		if d.secretVars == nil {

@@ -30,7 +30,7 @@ type Issuer struct {
 	TokenFile      string              `key:"token_file" is:"file" doc:"bearer token for discovery and keys, as a Kubernetes API server asks"`
 	InsecureHTTP   bool                `key:"insecure_http" doc:"allow http to loopback, for development"`
 	Keys           IssuerKeys          `key:"keys" doc:"how often keys are fetched and how long they are trusted"`
-	Introspection  Introspection       `key:"introspection" doc:"ask the issuer about each token (RFC 7662)"`
+	Introspection  Introspection       `key:"introspection" print:"given" doc:"ask the issuer about each token (RFC 7662)"`
 }
 
 // The profiles of issuers.

@@ -47,8 +47,12 @@ func Load(o Options) (*Config, []Problem) {
 			d.document(root, cfg)
 		}
 	}
+	unread := HasErrors(d.problems) && len(d.origins) == 0
 	d.overlay(cfg, o)
 	cfg.origins = d.origins
+	if unread {
+		return cfg, d.problems // whatever else is missing stands in the file that could not be read
+	}
 
 	c := &checker{cfg: cfg, decoder: d}
 	c.fill()

@@ -44,10 +44,15 @@ func (p printer) node(key string, v reflect.Value) *yaml.Node {
 		n := &yaml.Node{Kind: yaml.MappingNode}
 		for _, f := range fieldsOf(v.Type()).list {
 			fv := v.Field(f.index)
-			if empty(fv) {
+			at := joinKey(key, f.name)
+			if empty(fv) || f.tag.Get("print") == "given" && !p.given(at) {
 				continue // nothing to say, and an empty value may not be valid input
 			}
-			n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: f.name}, p.node(joinKey(key, f.name), fv))
+			child := p.node(at, fv)
+			if child.Kind == yaml.MappingNode && len(child.Content) == 0 {
+				continue
+			}
+			n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: f.name}, child)
 		}
 		return n
 	case reflect.Slice:
@@ -82,7 +87,25 @@ func (p printer) leaf(key, s string, style yaml.Style) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Value: s, Style: style, LineComment: "# " + p.origins[key].String()}
 }
 
+func (p printer) given(key string) bool {
+	if _, ok := p.origins[key]; ok {
+		return true
+	}
+	for k := range p.origins {
+		if strings.HasPrefix(k, key+".") {
+			return true
+		}
+	}
+	return false
+}
+
+// old11 are words that YAML 1.1 takes for booleans. We do not, but people do.
+var old11 = []string{"y", "n", "yes", "no", "on", "off"}
+
 func plainOrQuoted(s string) yaml.Style {
+	if slices.Contains(old11, strings.ToLower(s)) {
+		return yaml.DoubleQuotedStyle
+	}
 	var n yaml.Node
 	if yaml.Unmarshal([]byte(s), &n) == nil && len(n.Content) == 1 && n.Content[0].Kind == yaml.ScalarNode && n.Content[0].Tag == "!!str" && n.Content[0].Value == s {
 		return 0
