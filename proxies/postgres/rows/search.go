@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math"
 	"strconv"
+	"unicode/utf8"
 )
 
 // maxDepth is how deep arrays and composites are taken apart; deeper ones are
@@ -38,13 +39,15 @@ func (r *Rule) findsText(s *scratch, oid uint32, v []byte) bool {
 		f, err := strconv.ParseFloat(string(v), 64)
 		return err == nil && r.findsFloat(s, f)
 	}
-	return bytes.IndexByte(v, '\\') >= 0 && r.findsBytea(s, v)
+	return bytes.IndexByte(v, '\\') >= 0 && r.findsEscaped(s, v)
 }
 
-// findsBytea searches the bytes that bytea's text forms stand for, \x6162 and
-// a\000b, wherever they are in v: in a bytea, an array, a composite.
-func (r *Rule) findsBytea(s *scratch, v []byte) bool {
+// findsEscaped searches what escapes stand for, wherever they are in v, in an
+// array, a composite: the text forms of bytea, \x6162 and a\000b, and JSON's
+// \u0040.
+func (r *Rule) findsEscaped(s *scratch, v []byte) bool {
 	s.a = s.a[:0]
+	whole := v
 	for len(v) > 0 {
 		i := bytes.IndexByte(v, '\\')
 		if i < 0 {
@@ -64,6 +67,11 @@ func (r *Rule) findsBytea(s *scratch, v []byte) bool {
 					break
 				}
 				s.a, v = append(s.a, high<<4|low), v[2:]
+			}
+		case len(v) > 0 && v[0] == 'u':
+			// The backslash is right before v.
+			if r, size := escapedRune(whole[len(whole)-len(v)-1:]); size > 0 {
+				s.a, v = utf8.AppendRune(s.a, r), v[size-1:]
 			}
 		case len(v) >= 3 && octal(v[0]) && octal(v[1]) && octal(v[2]):
 			s.a, v = append(s.a, (v[0]-'0')<<6|(v[1]-'0')<<3|(v[2]-'0')), v[3:]
