@@ -2,6 +2,7 @@ package devissuer
 
 import (
 	"context"
+	"strings"
 
 	"github.com/zitadel/oidc/v3/pkg/oidc"
 	"github.com/zitadel/oidc/v3/pkg/op"
@@ -65,7 +66,11 @@ func (s *storage) GetPrivateClaimsFromTokenExchangeRequest(_ context.Context, re
 	if prior, ok := req.GetExchangeSubjectTokenClaims()["act"]; ok {
 		act["act"] = prior
 	}
-	return map[string]any{"groups": list(s.groups(req.GetSubject())), "act": act}, nil
+	claims := map[string]any{"groups": list(s.groups(req.GetSubject())), "act": act}
+	if scopes := req.GetScopes(); len(scopes) > 0 {
+		claims["scope"] = strings.Join(scopes, " ")
+	}
+	return claims, nil
 }
 
 func (s *storage) SetUserinfoFromTokenExchangeRequest(_ context.Context, info *oidc.UserInfo, req op.TokenExchangeRequest) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -350,6 +351,10 @@ func (s *storage) groups(subject string) []string {
 
 func (s *storage) GetPrivateClaimsFromRequest(_ context.Context, req op.TokenRequest, _ []string) (map[string]any, error) {
 	claims := map[string]any{}
+	// op leaves scope out of JWT access tokens; RFC 9068 section 2.2.3 wants it.
+	if scopes := req.GetScopes(); len(scopes) > 0 {
+		claims["scope"] = strings.Join(scopes, " ")
+	}
 	if m, ok := req.(*machineRequest); ok {
 		for k, v := range m.client.Claims {
 			claims[k] = v
