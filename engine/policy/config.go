@@ -25,6 +25,12 @@ type Config struct {
 	DetectKinds []string
 	// Cache bounds the decision cache.
 	Cache CacheConfig
+	// OnShadow is called, from one goroutine of the engine and after the ruling
+	// was returned, with what shadow packages would have made of a document that
+	// was evaluated (not served from the cache). When it cannot keep up reports
+	// are dropped and counted: shadow packages never delay an answer. Nil: they
+	// are counted alone.
+	OnShadow func(ShadowReport)
 	// Logger gets activations and their failures. Nil: nothing is logged.
 	Logger logrus.FieldLogger
 }
@@ -53,7 +59,8 @@ type Bundle struct {
 	Polling Polling
 	// Auth holds credentials for a remote source. Nil: none.
 	Auth *Auth
-	// MaxBytes bounds the bundle, packed and unpacked. 0 means 64 MiB.
+	// MaxBytes bounds the bundle, packed and unpacked. 0 means 64 MiB. Of an OCI
+	// artifact it bounds each file.
 	MaxBytes int64
 }
 
@@ -79,8 +86,9 @@ type Auth struct {
 	BearerScheme string
 	// ClientCert and ClientKey are PEM files.
 	ClientCert, ClientKey string
-	// S3 signs requests with AWS signature 4. It is on for s3:// sources, with
-	// credentials from the environment unless AccessKey is set.
+	// S3 signs requests with AWS signature 4. It is on for every s3:// source;
+	// unless it says otherwise the credentials are AWS_ACCESS_KEY_ID,
+	// AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_REGION.
 	S3 *S3Auth
 	// CACert is a PEM file of the authority to trust instead of the system's.
 	CACert string
@@ -88,12 +96,10 @@ type Auth struct {
 
 // S3Auth is for S3 and what speaks like it.
 type S3Auth struct {
-	Region    string // "us-east-1" when empty
-	Endpoint  string // e.g. https://minio.internal:9000; "" is AWS
-	AccessKey string // "" takes AWS_ACCESS_KEY_ID and so on
-	SecretKey string
-	Profile   string // from the shared credentials file instead
-	Metadata  bool   // from the instance metadata service instead
+	Region   string // "us-east-1" when empty
+	Endpoint string // e.g. https://minio.internal:9000; "" is AWS
+	Profile  string // of the shared credentials file
+	Metadata bool   // from the instance metadata service
 }
 
 // AllowFrom lets some packages' allow count for some targets. Both are globs

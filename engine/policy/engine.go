@@ -2,88 +2,212 @@ package policy
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/open-policy-agent/opa/v1/plugins"
+	opabundle "github.com/open-policy-agent/opa/v1/plugins/bundle"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	opacache "github.com/open-policy-agent/opa/v1/topdown/cache"
+	"github.com/sirupsen/logrus"
 
 	"github.com/regate-dev/regate/engine/input"
 )
 
-// Engine evaluates documents against the bundles in force.
-type Engine struct{}
+const defaultTimeout = 250 * time.Millisecond
+
+// Engine evaluates documents against the bundles in force. It is a
+// prometheus.Collector of its counters.
+type Engine struct {
+	cfg      Config
+	log      logrus.FieldLogger
+	terms    terms
+	values   opacache.InterQueryValueCache // compiled patterns and the like
+	current  atomic.Pointer[snapshot]
+	counters counters
+	metrics  []metric
+
+	noBundle *Ruling
+
+	manager *plugins.Manager
+	remote  *opabundle.Plugin // nil without remote bundles
+	local   *localBundles
+	owners  map[string]string // OPA's name of a bundle → configured name
+	shadow  chan shadowJob
+
+	ctx        context.Context // of everything in the background
+	stop       context.CancelFunc
+	background sync.WaitGroup
+
+	mu             sync.Mutex
+	bundles        map[string]*BundleStatus
+	subscribers    map[int]chan struct{}
+	nextSubscriber int
+
+	// For the tests that hold evaluation with and without them equal.
+	noIndexing, noEarlyExit bool
+}
 
 // New starts an engine: it checks cfg, loads local bundles and starts to poll
 // remote ones. A bundle that does not load is not an error here: the engine
 // denies everything, Ready says why, and loading goes on. ctx bounds the start
 // alone.
-func New(ctx context.Context, cfg Config) (*Engine, error) { return nil, errors.ErrUnsupported }
+func New(ctx context.Context, cfg Config) (*Engine, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, fmt.Errorf("policy configuration: %w", err)
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = defaultTimeout
+	}
+	e := &Engine{
+		cfg: cfg, log: cfg.Logger, metrics: metrics(),
+		owners: map[string]string{}, bundles: map[string]*BundleStatus{}, subscribers: map[int]chan struct{}{},
+		shadow:   make(chan shadowJob, shadowQueue),
+		noBundle: &Ruling{Reasons: []Reason{engineReason(ReasonNoBundle)}, Obligations: []Obligation{}, Errors: []string{}},
+	}
+	if e.log == nil {
+		quiet := logrus.New()
+		quiet.SetOutput(io.Discard)
+		e.log = quiet
+	}
+	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
+	e.values = opacache.NewInterQueryValueCache(e.ctx, nil)
+	for _, b := range cfg.Bundles {
+		e.bundles[b.Name] = &BundleStatus{Name: b.Name, Source: b.source(), State: statePending, Errors: []string{}}
+	}
 
-// Evaluate decides one document. It never returns nil and never panics: what
-// goes wrong is a ruling that denies.
-func (e *Engine) Evaluate(ctx context.Context, doc *input.Document) *Ruling { return &Ruling{} }
+	store := &gatedStore{Store: inmem.New(), check: e.check, commit: e.commit}
+	if err := e.startBundles(ctx, store); err != nil {
+		e.stop()
+		return nil, err
+	}
+	e.background.Go(e.runShadow)
+	return e, nil
+}
+
+// check builds the snapshot that a candidate would put in force.
+func (e *Engine) check(c candidate) (*snapshot, error) {
+	next, err := build(c)
+	if err != nil {
+		e.counters.activationsFailed.Add(1)
+		return nil, err
+	}
+	next.allowFrom = e.cfg.AllowFrom
+	next.cache = newCache(e.cfg.Cache)
+	next.bundles = e.refs(c)
+	for name := range e.bundles {
+		if _, ok := next.bundles[name]; !ok {
+			next.missing = append(next.missing, name)
+		}
+	}
+	slices.Sort(next.missing)
+	return next, nil
+}
+
+// refs names the bundles of a candidate as configured. A bundle of several
+// paths is there when all of them are.
+func (e *Engine) refs(c candidate) map[string]BundleRef {
+	ids := map[string][]string{}
+	for id, name := range e.owners {
+		ids[name] = append(ids[name], id)
+	}
+	out := map[string]BundleRef{}
+	for name, of := range ids {
+		slices.Sort(of)
+		var refs []BundleRef
+		for _, id := range of {
+			if b, ok := c.bundles[id]; ok {
+				refs = append(refs, b.ref)
+			}
+		}
+		if len(refs) == len(of) {
+			out[name] = joinRefs(refs)
+		}
+	}
+	return out
+}
+
+// commit puts a checked snapshot in force. The store calls it for one commit at
+// a time.
+func (e *Engine) commit(next *snapshot) {
+	next.id = 1
+	if old := e.current.Load(); old != nil {
+		next.id = old.id + 1
+	}
+	if len(next.bundles) == 0 && next.id == 1 {
+		return // the plugin manager's first, empty commit
+	}
+	txn, err := next.store.NewTransaction(e.ctx)
+	if err != nil { // never, in memory
+		e.log.WithError(err).Error("open a transaction on the new policies")
+		return
+	}
+	next.txn = txn
+	next.activatedAt = time.Now().UTC()
+	e.counters.activations.Add(1)
+	e.current.Store(next)
+	e.inForce(next)
+	names := slices.Sorted(maps.Keys(next.bundles))
+	e.log.WithFields(logrus.Fields{"snapshot": next.id, "bundles": names, "packages": len(next.packages), "missing": next.missing}).Info("policies in force")
+	e.announce()
+}
 
 // Reads reports whether any package in force for p, shadow packages included,
-// reads input.<path>, any part of it or all that it is part of.
-func (e *Engine) Reads(p input.Protocol, path ...string) bool { return true }
+// reads input.<path>, any part of it or all that it is part of. Below two keys
+// it answers for the second.
+func (e *Engine) Reads(p input.Protocol, path ...string) bool {
+	s := e.current.Load()
+	if s == nil {
+		return false
+	}
+	return slices.ContainsFunc(s.packages, func(c *pkg) bool {
+		return (c.protocols == nil || slices.Contains(c.protocols, string(p))) && c.reads.reads(path...)
+	})
+}
 
-// Status says what is in force and what is wrong.
-func (e *Engine) Status() Status { return Status{} }
-
-// Ready returns nil when every bundle has been activated, or an error that
-// says which has not and why.
-func (e *Engine) Ready() error { return errors.ErrUnsupported }
-
-// Subscribe calls fn after each activation, from a goroutine of the engine.
-func (e *Engine) Subscribe(fn func()) (cancel func()) { return func() {} }
+// Refresh asks every source for its bundle now and returns when all have
+// answered. What they answered is in the status.
+func (e *Engine) Refresh(ctx context.Context) error {
+	e.local.load(ctx)
+	if e.remote == nil {
+		return nil
+	}
+	if err := e.remote.Trigger(ctx); err != nil {
+		return fmt.Errorf("ask for bundles: %w", err)
+	}
+	return nil
+}
 
 // Close stops polling and watching. Evaluate works on with what is in force.
-func (e *Engine) Close(ctx context.Context) error { return nil }
-
-// Status is the engine's state for people and probes.
-type Status struct {
-	Ready       bool            `json:"ready"`
-	Snapshot    uint64          `json:"snapshot"` // counts activations; 0 before the first
-	ActivatedAt time.Time       `json:"activated_at"`
-	Bundles     []BundleStatus  `json:"bundles"`  // sorted by name
-	Packages    []PackageStatus `json:"packages"` // sorted by name
-	Counters    Counters        `json:"counters"`
+func (e *Engine) Close(ctx context.Context) error {
+	e.stop()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		e.local.close()
+		if e.remote != nil {
+			e.manager.Stop(ctx)
+		}
+		e.background.Wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("close the policy engine: %w", context.Cause(ctx))
+	}
 }
 
-// BundleStatus is the state of one configured bundle.
-type BundleStatus struct {
-	Name   string `json:"name"`
-	Source string `json:"source"`
-	// State is "pending" before the first activation, "active", or "stale" when
-	// an older revision is in force because the last load failed.
-	State         string    `json:"state"`
-	Revision      string    `json:"revision"` // in force
-	Digest        string    `json:"digest"`   // in force
-	Errors        []string  `json:"errors"`   // of the last load; empty when it was good
-	ActivatedAt   time.Time `json:"activated_at"`
-	LastAttempt   time.Time `json:"last_attempt"`
-	LastGoodFetch time.Time `json:"last_good_fetch"` // the source answered, with news or without
-}
-
-// PackageStatus is one policy package in force.
-type PackageStatus struct {
-	Name      string   `json:"name"` // below regate.policies
-	Protocols []string `json:"protocols"`
-	Targets   []string `json:"targets"`
-	Mode      string   `json:"mode"`
-	Entries   []string `json:"entries"`
-	Reads     []string `json:"reads"`     // paths below input; "*" means all
-	Cacheable bool     `json:"cacheable"` // by what it reads and calls
-}
-
-// Counters count since the start.
-type Counters struct {
-	Evaluations       uint64 `json:"evaluations"` // uncached
-	CacheHits         uint64 `json:"cache_hits"`
-	CacheMisses       uint64 `json:"cache_misses"`
-	Uncacheable       uint64 `json:"uncacheable"`
-	Errors            uint64 `json:"errors"`
-	Timeouts          uint64 `json:"timeouts"`
-	Activations       uint64 `json:"activations"`
-	ActivationsFailed uint64 `json:"activations_failed"`
-	CacheEntries      uint64 `json:"cache_entries"`
-	CacheBytes        uint64 `json:"cache_bytes"`
+// source describes where a bundle comes from, without credentials.
+func (b Bundle) source() string {
+	if len(b.Paths) > 0 {
+		return strings.Join(b.Paths, ", ")
+	}
+	return redactURL(b.URL)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/regate-dev/regate/engine/input"
 )
 
 // Effect is what a ruling says. The zero value denies.
@@ -58,7 +60,7 @@ type Ruling struct {
 
 	Bundles   map[string]BundleRef `json:"-"`
 	Evaluated []string             `json:"-"` // packages below regate.policies, sorted
-	Shadow    []ShadowRuling       `json:"-"` // sorted by package
+	Shadow    []string             `json:"-"` // shadow packages that look at it too, sorted; see Config.OnShadow
 	// Errors are what went wrong inside, for the operator and the record; the
 	// agent sees only the reason.
 	Errors []string `json:"errors"`
@@ -113,6 +115,7 @@ type Requirement struct {
 	TTL   time.Duration // how long an approval stays good; the shortest of all requirements
 	Wait  time.Duration // how long a request is held before the agent gets the approval's id
 	Msg   string
+	Owner string
 	Met   bool
 }
 
@@ -151,10 +154,17 @@ type ShadowRuling struct {
 	Errors      []string     `json:"errors"`
 }
 
+// ShadowReport is what all shadow packages that apply say of one document.
+type ShadowReport struct {
+	Document *input.Document
+	Ruling   *Ruling // the one in force
+	Shadow   []ShadowRuling
+}
+
 type policyJSON struct {
 	Bundles   map[string]BundleRef `json:"bundles"`
 	Evaluated []string             `json:"evaluated"`
-	Shadow    []ShadowRuling       `json:"shadow"`
+	Shadow    []string             `json:"shadow"`
 }
 
 // JSON returns the decision body: {effect, reasons, obligations, policy,

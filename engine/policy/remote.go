@@ -1,0 +1,344 @@
+package policy
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/logging"
+	"github.com/open-policy-agent/opa/v1/plugins"
+	opabundle "github.com/open-policy-agent/opa/v1/plugins/bundle"
+	"github.com/open-policy-agent/opa/v1/plugins/rest"
+	"github.com/sirupsen/logrus"
+)
+
+const (
+	defaultPollMin = 10
+	defaultPollMax = 20
+)
+
+// remoteSource is a bundle's place in OPA's terms.
+type remoteSource struct {
+	service     map[string]any
+	resource    string
+	credentials map[string]any // for the guard to pass on; nil: none
+}
+
+// remote maps the bundle's URL and Auth onto OPA's service configuration.
+func (b Bundle) remote() (*remoteSource, error) {
+	u, err := url.Parse(b.URL)
+	if err != nil {
+		return nil, errors.New("the url cannot be read") // the error would quote it, with what may be a password
+	}
+	if u.User != nil {
+		return nil, errors.New("credentials belong into auth, not into the url")
+	}
+	if u.Host == "" {
+		return nil, fmt.Errorf("url %q has no host", redactURL(b.URL))
+	}
+	auth := b.Auth
+	if auth == nil {
+		auth = &Auth{}
+	}
+	out := &remoteSource{service: map[string]any{"name": b.Name}}
+	switch b.scheme() {
+	case "http", "https":
+		out.service["url"] = u.Scheme + "://" + u.Host
+		out.resource = u.RequestURI()
+	case "oci":
+		out.service["url"] = "https://" + u.Host
+		out.service["type"] = "oci"
+		out.resource = u.Host + u.Path
+	case "s3":
+		s3 := auth.S3
+		if s3 == nil {
+			s3 = &S3Auth{}
+			auth = &Auth{CACert: auth.CACert, S3: s3}
+		}
+		region := s3.Region
+		if region == "" {
+			region = "us-east-1"
+		}
+		out.service["url"] = "https://" + u.Host + ".s3." + region + ".amazonaws.com"
+		out.resource = u.EscapedPath()
+		if s3.Endpoint != "" {
+			out.service["url"] = strings.TrimSuffix(s3.Endpoint, "/")
+			out.resource = "/" + u.Host + u.EscapedPath()
+		}
+	default:
+		return nil, fmt.Errorf("url scheme %q is not file, http, https, s3 or oci", b.scheme())
+	}
+	if auth.CACert != "" {
+		out.service["tls"] = map[string]any{"ca_cert": auth.CACert}
+	}
+	out.credentials, err = auth.credentials()
+	return out, err
+}
+
+// credentials maps to the `credentials` of OPA's service configuration.
+func (a *Auth) credentials() (map[string]any, error) {
+	var ways []map[string]any
+	if a.Bearer != "" || a.BearerFile != "" {
+		if a.Bearer != "" && a.BearerFile != "" {
+			return nil, errors.New("auth: want one of bearer and bearer file")
+		}
+		bearer := map[string]any{}
+		for key, v := range map[string]string{"token": a.Bearer, "token_path": a.BearerFile, "scheme": a.BearerScheme} {
+			if v != "" {
+				bearer[key] = v
+			}
+		}
+		ways = append(ways, map[string]any{"bearer": bearer})
+	}
+	if a.ClientCert != "" || a.ClientKey != "" {
+		if a.ClientCert == "" || a.ClientKey == "" {
+			return nil, errors.New("auth: a client certificate needs its key and the other way round")
+		}
+		ways = append(ways, map[string]any{"client_tls": map[string]any{"cert": a.ClientCert, "private_key": a.ClientKey}})
+	}
+	if s3 := a.S3; s3 != nil {
+		region := s3.Region
+		if region == "" {
+			region = "us-east-1"
+		}
+		signing := map[string]any{}
+		switch {
+		case s3.Profile != "":
+			signing["profile_credentials"] = map[string]any{"profile": s3.Profile, "aws_region": region}
+		case s3.Metadata:
+			signing["metadata_credentials"] = map[string]any{"aws_region": region}
+		default:
+			signing["environment_credentials"] = map[string]any{}
+		}
+		ways = append(ways, map[string]any{"s3_signing": signing})
+	}
+	switch len(ways) {
+	case 0:
+		return map[string]any{}, nil
+	case 1:
+		return ways[0], nil
+	}
+	return nil, errors.New("auth: more than one way to log in is set")
+}
+
+func guardName(bundle string) string { return "regate-" + bundle }
+
+// opaConfig is the configuration of OPA's manager for the remote bundles.
+func opaConfig(bundles []Bundle, dir string) ([]byte, error) {
+	services, sources, keys := map[string]any{}, map[string]any{}, map[string]any{}
+	for _, b := range bundles {
+		r, err := b.remote()
+		if err != nil {
+			return nil, fmt.Errorf("bundle %q: %w", b.Name, err)
+		}
+		r.service["credentials"] = map[string]any{"plugin": guardName(b.Name)}
+		services[b.Name] = r.service
+		low, high := int64(b.Polling.Min.Seconds()), int64(b.Polling.Max.Seconds())
+		if b.Polling == (Polling{}) {
+			low, high = defaultPollMin, defaultPollMax
+		}
+		low = max(low, 1)
+		high = max(high, low)
+		source := map[string]any{
+			"service": b.Name, "resource": r.resource, "persist": dir != "", "size_limit_bytes": b.maxBytes(),
+			"polling": map[string]any{"min_delay_seconds": low, "max_delay_seconds": high},
+		}
+		if s := b.Signing; s != nil {
+			source["signing"] = map[string]any{"keyid": s.KeyID, "scope": s.Scope}
+			key := map[string]any{"key": s.PublicKey, "scope": s.Scope}
+			if s.Algorithm != "" {
+				key["algorithm"] = s.Algorithm
+			}
+			keys[s.KeyID] = key
+		}
+		sources[b.Name] = source
+	}
+	config := map[string]any{"services": services, "bundles": sources, "keys": keys}
+	if dir != "" {
+		config["persistence_directory"] = dir
+	}
+	raw, err := json.Marshal(config)
+	if err != nil {
+		return nil, fmt.Errorf("configure bundles: %w", err)
+	}
+	return raw, nil
+}
+
+// startRemote starts OPA's bundle plugin.
+func (e *Engine) startRemote(ctx context.Context, bundles []Bundle) error {
+	if len(bundles) == 0 {
+		return nil
+	}
+	names := make([]string, len(bundles))
+	for i, b := range bundles {
+		r, err := b.remote()
+		if err != nil {
+			return fmt.Errorf("bundle %q: %w", b.Name, err)
+		}
+		g, err := newGuard(b, r)
+		if err != nil {
+			return fmt.Errorf("bundle %q: %w", b.Name, err)
+		}
+		e.manager.Register(guardName(b.Name), g)
+		names[i] = b.Name
+	}
+	config := e.manager.GetConfig()
+	trigger := plugins.TriggerPeriodic
+	parsed, err := opabundle.NewConfigBuilder().WithBytes(config.Bundles).WithServices(names).
+		WithKeyConfigs(e.manager.PublicKeys()).WithTriggerMode(&trigger).Parse()
+	if err != nil {
+		return fmt.Errorf("configure bundles: %w", err)
+	}
+	e.remote = opabundle.New(parsed, e.manager)
+	e.remote.Register("regate", e.remoteStatus)
+	e.manager.Register(opabundle.Name, e.remote)
+	if err := e.manager.Start(ctx); err != nil {
+		return fmt.Errorf("start bundles: %w", err)
+	}
+	return nil
+}
+
+// remoteStatus follows what OPA's plugin says of a bundle.
+func (e *Engine) remoteStatus(s opabundle.Status) {
+	var list []string
+	if s.Code != "" {
+		for _, err := range s.Errors {
+			list = append(list, err.Error())
+		}
+		if len(list) == 0 {
+			list = []string{s.Message}
+		}
+	}
+	e.loaded(s.Name, list)
+}
+
+// guard stands between OPA's downloader and the network: it hands credentials
+// on and bounds what comes back.
+type guard struct {
+	inner   rest.HTTPAuthPlugin
+	limit   int64
+	archive bool // the body is the bundle itself
+}
+
+func newGuard(b Bundle, r *remoteSource) (*guard, error) {
+	raw, err := json.Marshal(map[string]any{"credentials": r.credentials})
+	if err != nil {
+		return nil, fmt.Errorf("credentials: %w", err)
+	}
+	var config rest.Config
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return nil, fmt.Errorf("credentials: %w", err)
+	}
+	inner, err := config.AuthPlugin(nil)
+	if err != nil {
+		return nil, fmt.Errorf("credentials: %w", err)
+	}
+	return &guard{inner: inner, limit: b.maxBytes(), archive: b.scheme() != "oci"}, nil
+}
+
+// Start, Stop and Reconfigure make the guard a plugin of OPA's manager.
+func (*guard) Start(context.Context) error { return nil }
+
+// Stop does nothing.
+func (*guard) Stop(context.Context) {}
+
+// Reconfigure does nothing.
+func (*guard) Reconfigure(context.Context, any) {}
+
+// NewClient implements rest.HTTPAuthPlugin.
+func (g *guard) NewClient(c rest.Config) (*http.Client, error) {
+	client, err := g.inner.NewClient(c)
+	if err != nil {
+		return nil, err
+	}
+	next := client.Transport
+	if next == nil {
+		next = http.DefaultTransport
+	}
+	client.Transport = &guardedTransport{guard: g, next: next}
+	return client, nil
+}
+
+// Prepare implements rest.HTTPAuthPlugin.
+func (g *guard) Prepare(r *http.Request) error { return g.inner.Prepare(r) }
+
+type guardedTransport struct {
+	*guard
+	next http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *guardedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.next.RoundTrip(req)
+	if err != nil || resp.StatusCode != http.StatusOK || req.Method != http.MethodGet {
+		return resp, err
+	}
+	if !t.archive {
+		resp.Body = &limitedBody{Reader: &io.LimitedReader{R: resp.Body, N: t.limit + 1}, Closer: resp.Body, limit: t.limit}
+		return resp, nil
+	}
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, t.limit+1))
+	_ = resp.Body.Close() // read to its end or given up
+	if err != nil {
+		return nil, fmt.Errorf("read bundle: %w", err)
+	}
+	if int64(len(raw)) > t.limit {
+		return nil, fmt.Errorf("%w: more than %d bytes packed", errTooLarge, t.limit)
+	}
+	if len(raw) > 0 {
+		if err := checkArchive(raw, t.limit); err != nil {
+			return nil, err
+		}
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(raw))
+	return resp, nil
+}
+
+// limitedBody fails once more than the limit was read.
+type limitedBody struct {
+	io.Reader
+	io.Closer
+	limit, read int64
+}
+
+// Read implements io.Reader.
+func (b *limitedBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if b.read += int64(n); b.read > b.limit {
+		return n, fmt.Errorf("%w: more than %d bytes packed", errTooLarge, b.limit)
+	}
+	return n, err
+}
+
+// opaLogger hands OPA's log lines on. OPA is chatty: its info is debug here.
+type opaLogger struct{ log logrus.FieldLogger }
+
+// Debug implements logging.Logger.
+func (l opaLogger) Debug(format string, a ...any) { l.log.Debugf(format, a...) }
+
+// Info implements logging.Logger.
+func (l opaLogger) Info(format string, a ...any) { l.log.Debugf(format, a...) }
+
+// Warn implements logging.Logger.
+func (l opaLogger) Warn(format string, a ...any) { l.log.Warnf(format, a...) }
+
+// Error implements logging.Logger.
+func (l opaLogger) Error(format string, a ...any) { l.log.Errorf(format, a...) }
+
+// WithFields implements logging.Logger.
+func (l opaLogger) WithFields(fields map[string]any) logging.Logger {
+	return opaLogger{l.log.WithFields(fields)}
+}
+
+// GetLevel implements logging.Logger. Below debug OPA does not read the bodies
+// of error responses into memory.
+func (opaLogger) GetLevel() logging.Level { return logging.Info }
+
+// SetLevel implements logging.Logger.
+func (opaLogger) SetLevel(logging.Level) {}

@@ -1,0 +1,74 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/regate-dev/regate/engine/input"
+)
+
+// shadowQueue bounds the documents that wait for shadow packages.
+const shadowQueue = 256
+
+// shadowJob is one document that was decided and that shadow packages look at
+// afterwards.
+type shadowJob struct {
+	plan   *plan
+	in     *ast.Term
+	doc    input.Document
+	facts  facts
+	sets   []elements
+	ruling *Ruling
+}
+
+// queueShadow never waits: an answer is not delayed for a shadow package.
+func (e *Engine) queueShadow(p *plan, in *ast.Term, doc *input.Document, f facts, sets []elements, r *Ruling) {
+	select {
+	case e.shadow <- shadowJob{p, in, *doc, f, sets, r}:
+	default:
+		e.counters.shadowDropped.Add(1)
+	}
+}
+
+func (e *Engine) runShadow() {
+	for {
+		select {
+		case <-e.ctx.Done():
+			return
+		case job := <-e.shadow:
+			report := ShadowReport{Document: &job.doc, Ruling: job.ruling}
+			for i := range job.plan.shadow {
+				r := e.askShadow(job, &job.plan.shadow[i])
+				e.counters.shadowEvaluations.Add(1)
+				if r.Effect != job.ruling.Effect {
+					e.counters.shadowFlips.Add(1)
+				}
+				report.Shadow = append(report.Shadow, r)
+			}
+			if e.cfg.OnShadow != nil {
+				e.cfg.OnShadow(report)
+			}
+		}
+	}
+}
+
+// askShadow decides as if one shadow package were enforced with all that are.
+func (e *Engine) askShadow(job shadowJob, q *shadowQuery) (out ShadowRuling) {
+	failed := func(err error) ShadowRuling {
+		return ShadowRuling{Package: q.pkg.name, Effect: Deny, Reasons: []Reason{engineReason(ReasonError)}, Obligations: []Obligation{}, Errors: []string{err.Error()}}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			out = failed(fmt.Errorf("panic: %v", p))
+		}
+	}()
+	// The request's context may have ended; the timeout bounds this.
+	own, err := e.ask(context.WithoutCancel(e.ctx), job.plan.snapshot, &q.query, job.in, &job.doc)
+	if err != nil {
+		return failed(err)
+	}
+	r := combine(job.facts, append(own, job.sets...))
+	return ShadowRuling{Package: q.pkg.name, Effect: r.Effect, Reasons: r.Reasons, Obligations: r.Obligations, Errors: []string{}}
+}
