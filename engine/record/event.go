@@ -18,10 +18,16 @@ const (
 // Hash is a SHA-256.
 type Hash [sha256.Size]byte
 
+// Check is the first bytes of a chain hash.
+type Check [8]byte
+
+func (h Hash) check() Check { return Check(h[:8]) }
+
 // Event is one event of a session.
 type Event struct {
 	Session ulid.ULID
 	Seq     uint64 // from 1, without gaps but those that a Loss declares
+	Prev    Check  // of the chain hash before it: shows where a chain breaks
 	Time    int64  // Unix time in nanoseconds, by the gateway's clock
 	Kind    Kind
 	Body    []byte // encoded by the kind's type
@@ -31,10 +37,11 @@ type Event struct {
 func (e Event) At() time.Time { return time.Unix(0, e.Time).UTC() }
 
 // appendEventHead appends all of an event but the bytes of its body.
-func appendEventHead(dst []byte, session ulid.ULID, seq uint64, at int64, kind Kind, bodyLen int) []byte {
-	dst = appendArray(dst, 5)
+func appendEventHead(dst []byte, session ulid.ULID, seq uint64, prev Check, at int64, kind Kind, bodyLen int) []byte {
+	dst = appendArray(dst, 6)
 	dst = appendBytes(dst, session[:])
 	dst = appendUint(dst, seq)
+	dst = appendBytes(dst, prev[:])
 	dst = appendInt(dst, at)
 	dst = appendUint(dst, uint64(kind))
 	return appendHead(dst, majorBytes, uint64(bodyLen))
@@ -43,7 +50,7 @@ func appendEventHead(dst []byte, session ulid.ULID, seq uint64, at int64, kind K
 // Encode appends the event's canonical bytes: what is hashed, journalled and
 // archived.
 func (e Event) Encode(dst []byte) []byte {
-	return append(appendEventHead(dst, e.Session, e.Seq, e.Time, e.Kind, len(e.Body)), e.Body...)
+	return append(appendEventHead(dst, e.Session, e.Seq, e.Prev, e.Time, e.Kind, len(e.Body)), e.Body...)
 }
 
 // DecodeEvent reads the event at the start of p and returns how many bytes it
@@ -59,9 +66,10 @@ func DecodeEvent(p []byte) (Event, int, error) {
 
 func (c *cursor) event() Event {
 	var e Event
-	c.array(5)
+	c.array(6)
 	c.fixed(e.Session[:])
 	e.Seq = c.uint()
+	c.fixed(e.Prev[:])
 	e.Time = c.int()
 	kind := c.uint()
 	if kind == 0 || kind > 255 || e.Seq == 0 {

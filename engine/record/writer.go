@@ -132,7 +132,7 @@ func (w *Writer) append(kind Kind, body []byte) (*Ack, error) {
 // put encodes, chains and hands over one event.
 func (w *Writer) put(kind Kind, body []byte, at int64) (*Ack, error) {
 	seq := w.seq + 1
-	w.scratch = appendEventHead(w.scratch[:0], w.id, seq, at, kind, len(body))
+	w.scratch = appendEventHead(w.scratch[:0], w.id, seq, w.head.check(), at, kind, len(body))
 	w.hasher.Reset()
 	w.hasher.Write(w.head[:])
 	w.hasher.Write(w.scratch)

@@ -1,0 +1,344 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
+)
+
+// run takes batches until the context ends.
+func (r *Recorder) run(ctx context.Context) {
+	// Sessions that ended before the last stop, and what the index may lack.
+	r.settle(ctx, nil)
+	for ctx.Err() == nil {
+		r.forgetArchived()
+		batch, err := r.fetch(ctx)
+		if err != nil && ctx.Err() == nil {
+			r.setFailure(err)
+			pause(ctx, retryEvery)
+			continue
+		}
+		if len(batch) == 0 {
+			if ctx.Err() == nil {
+				r.setFailure(nil)
+			}
+			continue
+		}
+		for _, m := range batch {
+			r.takeMessage(ctx, m)
+		}
+		r.settle(ctx, batch[len(batch)-1])
+		r.purge(ctx)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+func (r *Recorder) fetch(ctx context.Context) ([]jetstream.Msg, error) {
+	got, err := r.consumer.FetchBytes(batchBytes, jetstream.FetchMaxWait(batchWait))
+	if err != nil {
+		return nil, fmt.Errorf("read the journal: %w", err)
+	}
+	var batch []jetstream.Msg
+	for m := range got.Messages() {
+		batch = append(batch, m)
+	}
+	if err := got.Error(); err != nil && len(batch) == 0 {
+		return nil, fmt.Errorf("read the journal: %w", err)
+	}
+	return batch, ctx.Err()
+}
+
+// takeMessage takes one frame into memory. A message that is no frame is kept
+// aside: it is evidence, and must not stop the others.
+func (r *Recorder) takeMessage(ctx context.Context, m jetstream.Msg) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return // not a journal message
+	}
+	f, err := DecodeFrame(m.Data())
+	if err == nil && subjectPrefix+f.Gateway != m.Subject() {
+		err = fmt.Errorf("frame of gateway %q on subject %s", f.Gateway, m.Subject())
+	}
+	if err == nil {
+		// All or nothing: half a frame would leave a gap that nobody declares.
+		err = f.Each(func(Event, []byte) error { return nil })
+	}
+	if err != nil {
+		r.log.WithError(err).WithField("sequence", meta.Sequence.Stream).Error("the journal holds a damaged frame; it is kept aside")
+		r.late[fmt.Sprintf("damaged/%d.frame", meta.Sequence.Stream)] = m.Data()
+		return
+	}
+	r.takeFrame(ctx, f, m.Data())
+}
+
+func (r *Recorder) takeFrame(ctx context.Context, f Frame, raw []byte) {
+	if newest := r.epochs[f.Gateway]; newest.Compare(f.Epoch) < 0 {
+		r.epochs[f.Gateway] = f.Epoch
+		r.bury(ctx, f)
+		delete(r.frames, newest)
+	}
+	switch last, known := r.frames[f.Epoch]; {
+	case known && f.Seq > last+1+f.Unacked:
+		r.log.WithField("gateway", f.Gateway).Errorf("frames %d to %d are missing in the journal", last+1, f.Seq-1)
+	case !known || f.Seq > last:
+	default:
+		// Delivered again. Its events are told apart one by one.
+		_ = last
+	}
+	r.frames[f.Epoch] = max(r.frames[f.Epoch], f.Seq)
+	_ = f.Each(func(e Event, encoded []byte) error {
+		r.takeEvent(ctx, f, e, encoded, raw)
+		return nil
+	})
+}
+
+func (r *Recorder) takeEvent(ctx context.Context, f Frame, e Event, encoded, raw []byte) {
+	s := r.live[e.Session]
+	if s == nil {
+		if r.archived(ctx, e) {
+			return // delivered again
+		}
+		s = newSession(newSpoolFile(r.opts.Dir, e.Session, f.Gateway, f.Epoch))
+		r.live[e.Session] = s
+	}
+	if e.Seq <= s.seq {
+		// Delivered again, or of a session that was closed for its gateway
+		// while that was still alive.
+		if s.ended && s.epoch == f.Epoch && f.Epoch.Compare(r.epochs[f.Gateway]) < 0 {
+			r.keepLate(f, raw)
+		}
+		return
+	}
+	if s.ended {
+		r.keepLate(f, raw)
+		return
+	}
+	at := s.size + int64(len(s.tail))
+	if e.Seq != s.seq+1 {
+		if len(s.pending) == 0 {
+			s.gapAt, s.gapSeq = at, s.seq
+		}
+		s.pending[e.Seq-1] = true
+	}
+	s.add(e.Seq, encoded)
+	s.follow(e, at)
+	if row, is := s.tally.add(e); is {
+		r.rows = append(r.rows, seqDecision{e.Seq, row})
+	}
+	r.touched[s] = struct{}{}
+}
+
+// keepLate keeps a frame that has events of a session that had ended. It does
+// happen when two gateways share a name.
+func (r *Recorder) keepLate(f Frame, raw []byte) {
+	key := fmt.Sprintf("late/%s-%s-%d.frame", f.Gateway, f.Epoch, f.Seq)
+	if _, seen := r.late[key]; !seen {
+		r.log.WithField("gateway", f.Gateway).Errorf("frame %d of epoch %s came after its sessions were closed; it is kept aside: do two gateways have the same name?", f.Seq, f.Epoch)
+	}
+	r.late[key] = raw
+}
+
+// archived reports whether an event is of a session that the archive has.
+func (r *Recorder) archived(ctx context.Context, e Event) bool {
+	for {
+		row, err := r.opts.Index.Session(ctx, e.Session.String())
+		switch {
+		case err == nil:
+			return row.State == StateArchived && row.Events >= e.Seq
+		case errors.Is(err, ErrNoSession):
+			return false
+		}
+		if ctx.Err() != nil {
+			return false // nothing of this batch will be acknowledged
+		}
+		r.setFailure(err)
+		pause(ctx, retryEvery)
+	}
+}
+
+// bury closes the sessions that earlier runs of a gateway left open. The
+// receipt depends on the journal alone, so that every recorder writes the same.
+func (r *Recorder) bury(ctx context.Context, f Frame) {
+	for _, s := range r.live {
+		if s.ended || s.gateway != f.Gateway || s.epoch.Compare(f.Epoch) >= 0 {
+			continue
+		}
+		if err := r.retry(ctx, func() error { return r.buryOne(s, f.Time) }); err != nil {
+			return
+		}
+		r.touched[s] = struct{}{}
+		r.log.WithField("session", s.session).Warn("its gateway died; the session is closed")
+	}
+}
+
+func (r *Recorder) buryOne(s *session, at int64) error {
+	if err := s.flush(); err != nil {
+		return err
+	}
+	if s.gapAt >= 0 {
+		// The gateway died before it could declare what it lost. What came
+		// after the gap was never acknowledged and cannot be verified.
+		if err := s.truncate(s.gapAt, s.gapSeq); err != nil {
+			return err
+		}
+		s.gapAt, s.pending = -1, map[uint64]bool{}
+	}
+	var fault error
+	follower := follow(s.session, nil, s.source, func(_ uint64, err error) { fault = errors.Join(fault, err) })
+	if fault != nil {
+		r.log.WithError(fault).WithField("session", s.session).Error("the spool is damaged")
+	}
+	receipt := Close{
+		Reason: ReasonGatewayDied, Events: s.seq + 1, Head: follower.head, Time: at,
+		Gateway: s.gateway, Epoch: s.epoch,
+	}
+	if follower.open != nil {
+		receipt.Number = follower.open.Number
+	}
+	receipt.sign(s.session, r.opts.Key)
+	e := Event{
+		Session: s.session, Seq: s.seq + 1, Prev: follower.head.check(), Time: at, Kind: KindClose, Body: receipt.Encode(nil),
+	}
+	s.add(e.Seq, e.Encode(nil))
+	s.tally.add(e)
+	s.ended = true
+	return nil
+}
+
+// retry calls do until it succeeds or the context ends.
+func (r *Recorder) retry(ctx context.Context, do func() error) error {
+	for {
+		err := do()
+		if err == nil {
+			r.setFailure(nil)
+			return nil
+		}
+		r.setFailure(err)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		pause(ctx, retryEvery)
+	}
+}
+
+// settle makes what was taken durable, in the order spool, index, journal, and
+// hands ended sessions to the archive. It does not give up.
+func (r *Recorder) settle(ctx context.Context, last jetstream.Msg) {
+	batch := indexBatch{decisions: r.rows}
+	for s := range r.touched {
+		batch.sessions = append(batch.sessions, s.tally.row)
+	}
+	err := r.retry(ctx, func() error {
+		for s := range r.touched {
+			if err := s.flush(); err != nil {
+				return err
+			}
+		}
+		if err := r.flushLate(); err != nil {
+			return err
+		}
+		return r.opts.Index.apply(ctx, batch)
+	})
+	if err != nil {
+		return
+	}
+	for s := range r.touched {
+		if s.ended && !s.queued {
+			s.queued = true
+			r.waiting.Add(1)
+			select {
+			case r.uploads <- s:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+	clear(r.touched)
+	r.rows = r.rows[:0]
+	if last == nil {
+		return
+	}
+	meta, err := last.Metadata()
+	if err != nil {
+		return
+	}
+	if err := r.retry(ctx, func() error { return last.DoubleAck(ctx) }); err == nil {
+		r.reached.Store(meta.Sequence.Stream)
+	}
+}
+
+func (r *Recorder) flushLate() error {
+	for key, raw := range r.late {
+		path := filepath.Join(r.opts.Dir, filepath.FromSlash(key))
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+		if err := writeFile(path, raw, 0o600); err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+		delete(r.late, key)
+	}
+	return nil
+}
+
+// forgetArchived drops the sessions that the uploader is done with.
+func (r *Recorder) forgetArchived() {
+	for {
+		select {
+		case s := <-r.settled:
+			delete(r.live, s.session)
+			r.waiting.Add(-1)
+		default:
+			return
+		}
+	}
+}
+
+// purge empties the journal up to where every recorder is. It is not urgent:
+// an error only leaves it for the next time.
+func (r *Recorder) purge(ctx context.Context) {
+	if time.Now().Before(r.purgeAt) {
+		return
+	}
+	r.purgeAt = time.Now().Add(purgeEvery)
+	stream, err := r.opts.JetStream.Stream(ctx, StreamName)
+	if err != nil {
+		return
+	}
+	floor := r.reached.Load()
+	list := stream.ListConsumers(ctx)
+	for info := range list.Info() {
+		if strings.HasPrefix(info.Name, consumerPrefix) {
+			floor = min(floor, info.AckFloor.Stream)
+		}
+	}
+	if list.Err() != nil || floor <= r.purged {
+		return
+	}
+	if err := stream.Purge(ctx, jetstream.WithPurgeSequence(floor+1)); err == nil {
+		r.purged = floor
+	}
+}
+
+// liveSessions is for tests.
+func (r *Recorder) liveSessions() []ulid.ULID {
+	var ids []ulid.ULID
+	for id := range maps.Keys(r.live) {
+		ids = append(ids, id)
+	}
+	return ids
+}

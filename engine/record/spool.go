@@ -1,0 +1,167 @@
+package record
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// spoolFile holds the events of a session that is not archived yet, one after
+// the other. Its name carries what must be known of the session even where its
+// opening event is lost: <session>@<gateway>@<epoch>.events.
+type spoolFile struct {
+	path    string
+	session ulid.ULID
+	gateway string
+	epoch   ulid.ULID
+
+	size int64  // bytes that are known to be on disk
+	seq  uint64 // of the last event in the file or in tail
+	tail []byte // not yet on disk
+}
+
+func spoolDir(dir string) string { return filepath.Join(dir, "sessions") }
+
+func newSpoolFile(dir string, session ulid.ULID, gateway string, epoch ulid.ULID) *spoolFile {
+	name := fmt.Sprintf("%s@%s@%s.events", session, gateway, epoch)
+	return &spoolFile{path: filepath.Join(spoolDir(dir), name), session: session, gateway: gateway, epoch: epoch}
+}
+
+// parseSpoolName is the reverse of newSpoolFile.
+func parseSpoolName(dir, name string) (*spoolFile, bool) {
+	base, ok := strings.CutSuffix(name, ".events")
+	parts := strings.Split(base, "@")
+	if !ok || len(parts) != 3 {
+		return nil, false
+	}
+	session, err1 := ulid.ParseStrict(parts[0])
+	epoch, err2 := ulid.ParseStrict(parts[2])
+	if err1 != nil || err2 != nil {
+		return nil, false
+	}
+	return newSpoolFile(dir, session, parts[1], epoch), true
+}
+
+// listSpool returns the files of a spool directory, none where it is missing.
+func listSpool(dir string) ([]*spoolFile, error) {
+	entries, err := os.ReadDir(spoolDir(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	var files []*spoolFile
+	for _, e := range entries {
+		if f, ok := parseSpoolName(dir, e.Name()); ok {
+			files = append(files, f)
+		}
+	}
+	return files, nil
+}
+
+// load reads the file up to the first byte that is no whole event, which is
+// where a process was killed as it wrote, and passes every event to each. What
+// comes after is written over.
+func (f *spoolFile) load(each func(e Event, encoded []byte)) error {
+	file, err := os.Open(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	defer file.Close()
+	r := NewEventReader(file)
+	for {
+		e, encoded, err := r.Next()
+		if err != nil {
+			var pathErr *fs.PathError
+			if errors.As(err, &pathErr) {
+				return fmt.Errorf("spool: %w", err)
+			}
+			break
+		}
+		if e.Session != f.session {
+			break
+		}
+		f.seq = e.Seq
+		f.size = r.Offset()
+		each(e, encoded)
+	}
+	return nil
+}
+
+// add appends an event to what the next flush writes.
+func (f *spoolFile) add(seq uint64, encoded []byte) {
+	f.tail = append(f.tail, encoded...)
+	f.seq = seq
+}
+
+// flush writes the tail and returns when it is on the disk. After an error it
+// can be called again: it writes at the same place.
+func (f *spoolFile) flush() error {
+	if len(f.tail) == 0 {
+		return nil
+	}
+	fresh := f.size == 0
+	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	defer file.Close()
+	if _, err := file.WriteAt(f.tail, f.size); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	if err := file.Truncate(f.size + int64(len(f.tail))); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	if err := file.Sync(); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	if fresh {
+		if err := syncDir(filepath.Dir(f.path)); err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+	}
+	f.size += int64(len(f.tail))
+	if cap(f.tail) > 256<<10 {
+		f.tail = nil
+	}
+	f.tail = f.tail[:0]
+	return nil
+}
+
+// truncate cuts the file behind the event that ends at size.
+func (f *spoolFile) truncate(size int64, seq uint64) error {
+	if err := os.Truncate(f.path, size); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	f.size, f.seq = size, seq
+	return nil
+}
+
+// source reads the flushed events.
+func (f *spoolFile) source() (func() (Event, []byte, error), func() error, error) {
+	file, err := os.Open(f.path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("spool: %w", err)
+	}
+	r := NewEventReader(io.LimitReader(file, f.size))
+	return r.Next, file.Close, nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
