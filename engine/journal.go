@@ -1,0 +1,105 @@
+package engine
+
+import (
+	"crypto/sha256"
+
+	"github.com/regate-dev/regate/engine/input"
+	"github.com/regate-dev/regate/engine/policy"
+	"github.com/regate-dev/regate/engine/record"
+)
+
+// requestDigest names exactly what would be done, by whom, to what: what an
+// approval is bound to. Time, ids and usage are not in it, so that the same
+// request sent again has the same digest; policy may only widen what is shown
+// through masks and limits, and those are bound by the ticket (see hold).
+func (s *Session) requestDigest(d *input.Document) string {
+	h := sha256.New()
+	word := func(v string) {
+		h.Write([]byte(v))
+		h.Write([]byte{0})
+	}
+	sum := func(p *input.Part) {
+		d := p.Digest()
+		h.Write(d[:])
+	}
+	word("regate.request/v1")
+	word(string(d.Protocol))
+	word(string(d.Stage))
+	word(s.identity.Subject.Issuer)
+	word(s.identity.Subject.ID)
+	if a := s.identity.Actor; a != nil {
+		word(a.Issuer)
+		word(a.ID)
+	} else {
+		word("")
+		word("")
+	}
+	word(s.hello.Target.Name)
+	word(s.hello.Target.Database)
+	word(s.hello.Target.Role)
+	sum(d.Detail)
+	sum(d.Action)
+	sum(d.Parameters)
+	var out input.Digest
+	h.Sum(out[:0])
+	return out.String()
+}
+
+// record appends the request and its decision to the journal. Shared parts go
+// in once a session; an event refers to them by number.
+func (t *Turn) record() {
+	s := t.sess
+	entries := t.doc.Entries()
+	body := record.Request{
+		Turn: t.n, Time: t.started.UnixNano(), ID: t.id, RequestDigest: t.doc.Request.Digest,
+		Stage: string(t.doc.Stage), Input: make([]record.InputEntry, 0, len(entries)),
+	}
+	root := sha256.New()
+	for i := range entries {
+		e := &entries[i]
+		root.Write([]byte(e.Key))
+		root.Write([]byte{0})
+		root.Write(e.Digest[:])
+		if e.Part == nil {
+			body.Input = append(body.Input, record.InputEntry{Key: e.Key, JSON: e.JSON})
+			continue
+		}
+		body.Input = append(body.Input, record.InputEntry{Key: e.Key, Part: s.intern(e.Part)})
+	}
+	root.Sum(body.InputDigest[:0])
+	s.writer.Append(record.KindRequest, body.Encode(nil))
+	ruling := t.Ruling
+	t.decided = s.writer.Append(record.KindDecision, record.Decision{
+		Turn: t.n, ID: t.id, Time: s.gate.cfg.Clock().UnixNano(), Stage: string(t.doc.Stage),
+		Effect: ruling.Effect.String(), Ruling: s.internRuling(ruling),
+	}.Encode(nil))
+}
+
+// Both tables are bounded: an agent that sends ever new statements must not
+// make the session grow. The journal's own table goes on counting.
+const maxInterned = 512
+
+func (s *Session) intern(p *input.Part) uint32 {
+	if n, ok := s.interned[p]; ok {
+		return n
+	}
+	if len(s.interned) >= maxInterned {
+		clear(s.interned)
+	}
+	n := s.writer.Intern(p.Digest(), p.JSON())
+	s.interned[p] = n
+	return n
+}
+
+func (s *Session) internRuling(r *policy.Ruling) uint32 {
+	if n, ok := s.rulings[r]; ok {
+		return n
+	}
+	if len(s.rulings) >= maxInterned {
+		clear(s.rulings)
+	}
+	raw := r.JSON()
+	n := s.writer.Intern(sha256.Sum256(raw), raw)
+	s.rulings[r] = n
+	return n
+}

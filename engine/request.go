@@ -1,0 +1,152 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/regate-dev/regate/engine/input"
+	"github.com/regate-dev/regate/engine/policy"
+	"github.com/regate-dev/regate/engine/record"
+)
+
+// Request decides one request, holds it where the policy asks for approval,
+// and records the decision. The error is a *Denial; when its Fatal is set the
+// session has ended.
+func (s *Session) Request(ctx context.Context, req *Request) (*Turn, error) {
+	if why := s.ended.Load(); why != nil {
+		return nil, why
+	}
+	if err := s.gate.cfg.Revocations.Healthy(); err != nil {
+		return nil, identityFatal(ReasonRevocationDown)
+	}
+	turn, err := s.decide(ctx, req, input.StageRequest)
+	if err != nil {
+		s.denials.Add(1)
+		return nil, err
+	}
+	return turn, nil
+}
+
+// Refuse records that the proxy itself refused a request: what it could not
+// read, or what no policy may allow.
+func (s *Session) Refuse(req *Request, d *Denial) {
+	defer func() { _ = recover() }() // a part that does not marshal is refused all the same
+	s.denials.Add(1)
+	turn := s.newTurn(req, input.StageRequest)
+	reasons := make([]policy.Reason, len(d.Reasons))
+	for i, id := range d.Reasons {
+		reasons[i] = policy.Reason{ID: id, Effect: policy.Deny, Owner: "engine", Msg: d.Message, Hint: d.Hint}
+	}
+	turn.Ruling = &policy.Ruling{Effect: policy.Deny, Reasons: reasons}
+	turn.record()
+	d.DecisionID = turn.id
+}
+
+func (s *Session) newTurn(req *Request, stage input.Stage) *Turn {
+	s.turns++
+	now := s.gate.cfg.Clock()
+	id := s.id + "-" + strconv.FormatUint(s.turns, 10)
+	doc := &input.Document{
+		Protocol: s.hello.Protocol, Stage: stage, Time: now,
+		Request: input.Request{ID: id},
+		Subject: s.subject, Actor: s.actor, Asserted: s.asserted,
+		Session: input.Session{
+			ID: s.id, StartedAt: s.started.UTC().Format(time.RFC3339Nano), Client: s.hello.Client, Labels: s.labels,
+			Usage: input.Usage{Requests: s.requests.Load(), Rows: s.rows.Load(), Bytes: s.bytes.Load(), Denials: s.denials.Load()},
+		},
+		Target: s.target, Action: req.Action, Resource: req.Resource, Detail: req.Detail,
+		Unknown: req.Unknown, Complete: req.Complete, Parameters: req.Parameters, Enforcer: s.enforcer,
+	}
+	doc.Request.Digest = s.requestDigest(doc)
+	s.requests.Add(1)
+	return &Turn{sess: s, n: s.turns, id: id, doc: doc, started: now}
+}
+
+// decide runs one request through evaluation, hold and record. A panic
+// anywhere in it denies.
+func (s *Session) decide(ctx context.Context, req *Request, stage input.Stage) (turn *Turn, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.gate.cfg.Logger.WithField("session", s.id).Errorf("panic while deciding: %v", p)
+			turn, err = nil, &Denial{Reasons: []string{ReasonInternal}, Message: "regate failed while deciding", Hint: "tell the gateway's operator", Fatal: true}
+		}
+	}()
+	turn = s.newTurn(req, stage)
+	turn.Ruling = s.gate.cfg.Policy.Evaluate(ctx, turn.doc)
+	var ticket string
+	if turn.Ruling.Effect == policy.RequireApproval {
+		if ticket, err = s.hold(ctx, turn, req); err != nil {
+			return nil, err
+		}
+	}
+	turn.record()
+	if turn.Ruling.Effect != policy.Allow {
+		return nil, turn.denial()
+	}
+	if req.Writes || ticket != "" {
+		if err := s.gate.recorded(ctx, turn.decided); err != nil {
+			return nil, err
+		}
+	}
+	if why := s.ended.Load(); why != nil {
+		// It ended while the request was held or recorded.
+		return nil, why
+	}
+	return turn, nil
+}
+
+// recorded waits until the journal has the event. In best-effort mode a
+// failure is logged by the journal as a loss and the request goes on.
+func (g *Gate) recorded(ctx context.Context, ack *record.Ack) error {
+	err := ack.Wait(ctx)
+	if err == nil || g.cfg.BestEffort && ctx.Err() == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return &Denial{Reasons: []string{ReasonCancelled}, Message: "the request was cancelled before it was recorded"}
+	}
+	g.cfg.Logger.WithError(err).Error("the journal does not take events: requests are denied")
+	return recordDenial(err)
+}
+
+func recordDenial(err error) *Denial {
+	if errors.Is(err, record.ErrTooLong) {
+		return &Denial{Reasons: []string{ReasonRecordTooLarge}, Message: "the request is too large to be recorded", Hint: "send less in one request"}
+	}
+	return &Denial{Reasons: []string{ReasonRecordDown}, Message: "the request cannot be recorded at present", Hint: "try again in a few seconds; tell the gateway's operator if it lasts", Fatal: true}
+}
+
+func (t *Turn) denial() *Denial {
+	d := &Denial{DecisionID: t.id}
+	for _, r := range t.Ruling.Reasons {
+		if r.Effect == policy.Allow {
+			continue
+		}
+		d.Reasons = append(d.Reasons, r.ID)
+		if d.Message == "" {
+			d.Message = r.Msg
+		}
+		if d.Hint == "" {
+			d.Hint = r.Hint
+		}
+	}
+	if len(d.Reasons) == 0 {
+		d.Reasons = []string{policy.ReasonError}
+	}
+	if d.Message == "" {
+		d.Message = "denied by rule " + d.Reasons[0]
+	}
+	return d
+}
+
+func asDenial(err error) *Denial {
+	var d *Denial
+	if errors.As(err, &d) {
+		copied := *d
+		return &copied
+	}
+	return &Denial{Reasons: []string{ReasonInternal}, Message: fmt.Sprintf("regate failed: %v", err), Fatal: true}
+}

@@ -1,0 +1,322 @@
+package postgres
+
+import (
+	"errors"
+
+	"github.com/regate-dev/regate/engine"
+	"github.com/regate-dev/regate/proxies/postgres/analyze"
+	"github.com/regate-dev/regate/proxies/postgres/wire"
+)
+
+// message is one extended-protocol message of a batch: a part of the arena.
+type message struct{ from, to int }
+
+// overlay is what the batch at hand does to prepared statements and portals,
+// as the target will see it while it works through the batch. A nil entry is
+// one that was closed. It becomes real with the target's own answers.
+type overlay struct {
+	statements map[string]*statement
+	portals    map[string]*portal
+}
+
+// maxBatch bounds what an agent may send without a Sync or Flush, in bytes, as
+// a multiple of the largest message.
+const maxBatch = 4
+
+// collect keeps an extended message until its batch is complete.
+func (s *session) collect(m []byte) error {
+	if len(s.arena)+len(m) > maxBatch*s.srv.maxMessage {
+		return &fatal{wire.Report{Severity: "FATAL", Code: "54000", Message: "too much was sent without a Sync", Detail: "reason: " + ReasonBatchTooLarge, Hint: "send Sync or Flush more often"}}
+	}
+	from := len(s.arena)
+	s.arena = append(s.arena, m...)
+	s.batch = append(s.batch, message{from, len(s.arena)})
+	return nil
+}
+
+// runBatch decides the collected messages, forwards them and relays the
+// answers. end is the message that completes the batch, S or H; implied means
+// that the agent sent neither.
+func (s *session) runBatch(end byte, implied bool) error {
+	if implied && len(s.batch) == 0 {
+		return nil
+	}
+	defer func() {
+		s.batch, s.arena = s.batch[:0], s.arena[:0]
+		if cap(s.arena) > 256<<10 {
+			s.arena = nil
+		}
+		s.overlay = overlay{}
+	}()
+	if s.skip {
+		if end != 'S' {
+			return nil
+		}
+		s.skip = false
+		s.forward = wire.AppendSync(s.forward)
+		s.expect.push(owed{kind: 'S'})
+		return s.exchange()
+	}
+	s.changing = false
+	for i := range s.batch {
+		err := s.step(i)
+		if err == nil {
+			continue
+		}
+		var denial *engine.Denial
+		if !errors.As(err, &denial) || denial.Fatal {
+			return err
+		}
+		if s.expect.len() == 0 && !s.open && s.tx != 'T' {
+			// The target has seen nothing of this batch: the answer needs no
+			// round trip.
+			s.out = wire.AppendError(s.out, denialReport(denial, false))
+			if end == 'S' {
+				s.out = wire.AppendReady(s.out, s.tx)
+			} else {
+				s.skip = true
+			}
+			return s.flush()
+		}
+		s.forward = wire.AppendBindUnknown(s.forward, s.failName)
+		s.expect.push(owed{kind: 'x', report: denialReport(denial, false)})
+		break
+	}
+	if end == 'S' {
+		s.forward = wire.AppendSync(s.forward)
+		s.expect.push(owed{kind: 'S'})
+	} else if s.expect.len() > 0 {
+		s.forward = wire.AppendFlush(s.forward)
+	}
+	s.open = end != 'S'
+	return s.exchange()
+}
+
+// step takes one message of the batch.
+func (s *session) step(i int) error {
+	m := s.arena[s.batch[i].from:s.batch[i].to]
+	switch m[0] {
+	case 'P':
+		return s.parse(m)
+	case 'B':
+		return s.bind(m, i)
+	case 'D':
+		return s.describe(m)
+	case 'E':
+		return s.execute(m)
+	default:
+		return s.closeObject(m)
+	}
+}
+
+func (s *session) lookupStatement(name string) *statement {
+	if st, ok := s.overlay.statements[name]; ok {
+		return st
+	}
+	return s.statements[name]
+}
+
+func (s *session) lookupPortal(name string) *portal {
+	if p, ok := s.overlay.portals[name]; ok {
+		return p
+	}
+	return s.portals[name]
+}
+
+func (s *session) layStatement(name string, st *statement) {
+	if s.overlay.statements == nil {
+		s.overlay.statements = map[string]*statement{}
+	}
+	s.overlay.statements[name] = st
+}
+
+func (s *session) layPortal(name string, p *portal) {
+	if s.overlay.portals == nil {
+		s.overlay.portals = map[string]*portal{}
+	}
+	s.overlay.portals[name] = p
+}
+
+func malformed(what string) error {
+	return &engine.Denial{Reasons: []string{ReasonProtocol}, Message: "malformed " + what + " message", Hint: "use a driver that speaks the PostgreSQL protocol, version 3"}
+}
+
+func (s *session) parse(m []byte) error {
+	b := wire.NewBody(m)
+	name, text := string(b.Text()), string(b.Text())
+	n := int(b.Int16())
+	types := make([]uint32, 0, max(0, min(n, 1<<16)))
+	for range n {
+		types = append(types, b.Uint32())
+	}
+	if b.Done() != nil {
+		return malformed("Parse")
+	}
+	st := &statement{name: name, text: text, types: types}
+	if err := s.refreshStatement(st); err != nil {
+		return err
+	}
+	if st.parsed == nil {
+		// An empty query: what is forwarded is empty too, whatever comments
+		// the agent sent.
+		var at int
+		s.forward, at = wire.Begin(s.forward, 'P')
+		s.forward = append(wire.AppendText(s.forward, name), 0, 0, 0)
+		s.forward = wire.End(s.forward, at)
+	} else {
+		s.forward = append(s.forward, m...)
+	}
+	s.layStatement(name, st)
+	s.expect.push(owed{kind: 'P', named: st})
+	return nil
+}
+
+// refreshStatement analyses a prepared statement as the target would read it
+// now: the target, too, reads it again when names have changed their meaning.
+func (s *session) refreshStatement(st *statement) error {
+	if st.fromSQL {
+		return nil // what PREPARE made is re-read by the EXECUTE's own analysis
+	}
+	now := version{s.catalog.Current(), s.truth.version, analyze.Extended}
+	if st.at == now && now.snapshot != nil && !s.truth.dirty {
+		s.snapshot = now.snapshot
+		return nil
+	}
+	batch, err := s.analysis(st.text, analyze.Extended)
+	if err != nil {
+		return s.refuseText(st.text, analyze.Extended, err)
+	}
+	switch len(batch.Statements) {
+	case 0:
+		st.parsed = nil
+	case 1:
+		st.parsed = batch.Statements[0]
+	default:
+		return &engine.Denial{Reasons: []string{string(analyze.ReasonParse)}, Message: "cannot insert multiple commands into a prepared statement", Hint: "send one command in each Parse message"}
+	}
+	st.at = version{s.snapshot, s.truth.version, analyze.Extended}
+	return nil
+}
+
+func (s *session) bind(m []byte, at int) error {
+	b := wire.NewBody(m)
+	name, of := string(b.Text()), string(b.Text())
+	st := s.lookupStatement(of)
+	if b.Err() != nil {
+		return malformed("Bind")
+	}
+	if st == nil {
+		return &engine.Denial{Reasons: []string{ReasonUnknownStatement}, Message: "prepared statement \"" + of + "\" does not exist", Hint: "prepare it in this session first"}
+	}
+	p := &portal{name: name, statement: st, values: append([]byte(nil), m...)}
+	s.layPortal(name, p)
+	if st.parsed != nil && st.parsed.Facts.Action.Opaque && !s.executedLater(name, at) {
+		// Planning may run functions: such a statement is decided before even
+		// its Bind is forwarded.
+		if err := s.decidePortal(p); err != nil {
+			return err
+		}
+	}
+	s.forward = append(s.forward, m...)
+	s.expect.push(owed{kind: 'B', portal: p})
+	return nil
+}
+
+// executedLater reports whether the batch executes the portal after message i.
+func (s *session) executedLater(name string, i int) bool {
+	for _, next := range s.batch[i+1:] {
+		m := s.arena[next.from:next.to]
+		if m[0] != 'E' {
+			continue
+		}
+		b := wire.NewBody(m)
+		if string(b.Text()) == name {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *session) describe(m []byte) error {
+	b := wire.NewBody(m)
+	kind, name := b.Byte(), string(b.Text())
+	if b.Done() != nil {
+		return malformed("Describe")
+	}
+	o := owed{kind: 'D'}
+	switch kind {
+	case 'S':
+		if o.named = s.lookupStatement(name); o.named == nil {
+			return &engine.Denial{Reasons: []string{ReasonUnknownStatement}, Message: "prepared statement \"" + name + "\" does not exist", Hint: "prepare it in this session first"}
+		}
+	case 'P':
+		if o.portal = s.lookupPortal(name); o.portal == nil {
+			return &engine.Denial{Reasons: []string{ReasonUnknownPortal}, Message: "portal \"" + name + "\" does not exist", Hint: "bind it in this transaction first"}
+		}
+		o.portal.described = true
+	default:
+		return malformed("Describe")
+	}
+	s.forward = append(s.forward, m...)
+	s.expect.push(o)
+	return nil
+}
+
+func (s *session) execute(m []byte) error {
+	b := wire.NewBody(m)
+	name := string(b.Text())
+	b.Int32()
+	if b.Done() != nil {
+		return malformed("Execute")
+	}
+	p := s.lookupPortal(name)
+	if p == nil {
+		return &engine.Denial{Reasons: []string{ReasonUnknownPortal}, Message: "portal \"" + name + "\" does not exist", Hint: "bind it in this transaction first"}
+	}
+	if p.turn == nil && p.statement.parsed != nil {
+		if err := s.decidePortal(p); err != nil {
+			return err
+		}
+	}
+	if !p.described {
+		// Only the portal's own description says what Execute will send.
+		p.described = true
+		s.forward = wire.AppendDescribePortal(s.forward, name)
+		s.expect.push(owed{kind: 'D', portal: p, hidden: true})
+	}
+	s.forward = append(s.forward, m...)
+	s.expect.push(owed{kind: 'E', portal: p, turn: p.turn})
+	return nil
+}
+
+func (s *session) decidePortal(p *portal) error {
+	if err := s.refreshStatement(p.statement); err != nil {
+		return err
+	}
+	if p.statement.parsed == nil {
+		return nil
+	}
+	values, err := s.parameters(p)
+	if err != nil {
+		return err
+	}
+	p.turn, err = s.decide(p.statement.parsed, values)
+	return err
+}
+
+func (s *session) closeObject(m []byte) error {
+	b := wire.NewBody(m)
+	kind, name := b.Byte(), string(b.Text())
+	if b.Done() != nil || kind != 'S' && kind != 'P' {
+		return malformed("Close")
+	}
+	o := owed{kind: 'C', closes: kind, name: name}
+	if kind == 'S' {
+		s.layStatement(name, nil)
+	} else {
+		s.layPortal(name, nil)
+	}
+	s.forward = append(s.forward, m...)
+	s.expect.push(o)
+	return nil
+}

@@ -1,0 +1,245 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/regate-dev/regate/engine"
+	"github.com/regate-dev/regate/engine/input"
+	"github.com/regate-dev/regate/proxies/postgres/analyze"
+	"github.com/regate-dev/regate/proxies/postgres/catalog"
+	"github.com/regate-dev/regate/proxies/postgres/rows"
+	"github.com/regate-dev/regate/proxies/postgres/wire"
+)
+
+// turn is one statement that may run, with what the proxy needs to show its
+// result.
+type turn struct {
+	*engine.Turn
+	statement *analyze.Statement
+	snapshot  *catalog.Snapshot
+	tainted   bool
+	// scrub: errors and notices may carry values that a mask hides.
+	scrub bool
+
+	plan    *rows.Plan
+	planned bool
+	copying *rows.Copy
+	copyOut bool
+
+	rows, bytes int64
+	over        *engine.Denial // a limit was exceeded: the rest is swallowed
+	told        bool           // the agent was told of it
+	timer       *time.Timer
+	late        atomic.Bool // the time limit has passed
+	finished    bool
+}
+
+var tainted = input.NewPart([]input.Unknown{{What: "statement", Why: "an earlier statement, not committed or sent together with this one, changes what names mean"}})
+
+// decide takes one analysed statement to the gate. The error is a
+// *engine.Denial, or what ended the connection while the statement was held.
+func (s *session) decide(st *analyze.Statement, values *input.Part) (*turn, error) {
+	req := &engine.Request{
+		Action: st.Action, Resource: st.Resource, Detail: st.Detail, Unknown: st.Unknown, Complete: st.Complete,
+		Parameters: values, Writes: st.Facts.Action.Writes, Summary: summary(st.Text),
+	}
+	t := &turn{statement: st, snapshot: s.snapshot}
+	if (s.changing || s.unsettled()) && !nameFree(st) {
+		t.tainted = true
+		req.Unknown, req.Complete = tainted, false
+	}
+	if denial := s.guard(st); denial != nil {
+		s.gate.Refuse(req, denial)
+		return nil, denial
+	}
+	if f := &st.Effects; f.CatalogChange || f.SettingsChange || f.MayCreateTemp || f.DropsTemp || st.Facts.Action.Opaque {
+		s.changing = true
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	var watch *clientWatch
+	req.OnHold = func(h engine.Held) error {
+		if watch == nil {
+			s.mu.Lock()
+			s.doing, s.cancelHold = holding, cancel
+			s.mu.Unlock()
+			watch = s.watchClient(cancel)
+		}
+		return s.tellHeld(h)
+	}
+	decided, err := s.gate.Request(ctx, req)
+	if watch != nil {
+		s.setDoing(idle)
+		if gone := watch.stop(); gone != nil {
+			if decided != nil {
+				decided.Done(engine.Outcome{Code: "57014", Message: "the agent disconnected before the statement ran", Cancelled: true})
+			}
+			return nil, gone
+		}
+	}
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		var denial *engine.Denial
+		if !errors.As(err, &denial) {
+			denial = &engine.Denial{Reasons: []string{engine.ReasonInternal}, Message: fmt.Sprintf("regate failed: %v", err), Fatal: true}
+		}
+		return nil, denial
+	}
+	t.Turn = decided
+	t.scrub = masksMayShow(t)
+	if limit := decided.Ruling.Limit.Seconds; limit > 0 {
+		t.timer = time.AfterFunc(time.Duration(limit*float64(time.Second)), func() {
+			t.late.Store(true)
+			s.cancel()
+		})
+	}
+	return t, nil
+}
+
+func nameFree(st *analyze.Statement) bool {
+	f := &st.Facts
+	return st.Complete && !f.Action.Opaque && len(f.Resource.TableNames) == 0 && len(f.Resource.FunctionNames) == 0
+}
+
+// masksMayShow reports whether a masked field may be within the statement's
+// reach, so that even its errors could show it.
+func masksMayShow(t *turn) bool {
+	for _, m := range t.Ruling.Masks {
+		if m.Field == "" {
+			continue
+		}
+		if t.tainted || !t.statement.Complete || t.statement.Facts.Action.Opaque {
+			return true
+		}
+		for _, table := range t.statement.Facts.Touched {
+			if strings.HasPrefix(m.Field, table+".") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+const maxSummary = 500
+
+func summary(text string) string {
+	if len(text) > maxSummary {
+		return strings.ToValidUTF8(text[:maxSummary], "") + "…"
+	}
+	return text
+}
+
+// refuseText records and returns the denial of text that could not be
+// analysed.
+func (s *session) refuseText(text string, mode analyze.Mode, err error) error {
+	var denial *engine.Denial
+	var bad *analyze.ParseError
+	switch {
+	case errors.As(err, &denial):
+	case errors.As(err, &bad):
+		denial = &engine.Denial{Reasons: []string{string(bad.Reason)}, Message: bad.Message, Hint: "regate only forwards what it can read; it reads the SQL of PostgreSQL 16"}
+		if bad.Reason != analyze.ReasonParse {
+			denial.Hint = "send smaller or simpler statements"
+		}
+	default:
+		return err
+	}
+	s.gate.Refuse(&engine.Request{
+		Action:   input.NewPart(input.SQLAction{Verb: "unknown", Verbs: []string{}, Writes: true, Opaque: true}),
+		Resource: input.NewPart(emptyResource("unknown")),
+		Detail: input.NewPart(input.SQL{
+			Text: strings.ToValidUTF8(summaryOf(text, 64<<10), "\uFFFD"), Command: "unknown", Batch: input.SQLBatch{Size: 1}, Mode: string(mode),
+			SearchPath: nonNil(s.truth.settings.SearchPath), Statement: emptyStatement(),
+		}),
+		Unknown: input.NewPart([]input.Unknown{{What: "statement", Why: denial.Reason()}}),
+	}, denial)
+	return denial
+}
+
+func summaryOf(text string, limit int) string {
+	if len(text) > limit {
+		return text[:limit]
+	}
+	return text
+}
+
+func emptyResource(kind string) input.SQLResource {
+	return input.SQLResource{Kind: kind, Names: []string{}, Tables: map[string]input.SQLTable{}, TableNames: []string{}, ColumnNames: []string{}, FunctionNames: []string{}, SchemaNames: []string{}, SettingNames: []string{}}
+}
+
+func emptyStatement() input.SQLStatement {
+	return input.SQLStatement{PredicateColumns: []string{}, WrittenColumns: []string{}, Objects: []string{}}
+}
+
+func nonNil(v []string) []string {
+	if v == nil {
+		return []string{}
+	}
+	return v
+}
+
+// tellHeld tells the agent that its statement waits for a person.
+func (s *session) tellHeld(h engine.Held) error {
+	message := fmt.Sprintf("statement held for approval %s", h.ApprovalID)
+	if h.Repeat {
+		message = fmt.Sprintf("statement still held for approval %s", h.ApprovalID)
+	}
+	notice := wire.AppendNotice(nil, wire.Report{
+		Severity: "NOTICE", Code: "00000", Message: message,
+		Detail: fmt.Sprintf("reason: %s; may be approved by %s", strings.Join(h.Reasons, ", "), strings.Join(h.From, " or ")),
+		Hint:   fmt.Sprintf("This connection waits %s. After that, send the same statement again once it is approved (until %s).", h.Wait, h.ExpiresAt.UTC().Format(time.RFC3339)),
+	})
+	if err := s.client.SetWriteDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		return err
+	}
+	_, err := s.client.Write(notice)
+	_ = s.client.SetWriteDeadline(zeroTime)
+	return err
+}
+
+// clientWatch reads ahead from an agent that waits, to learn when it is gone.
+type clientWatch struct {
+	s    *session
+	done chan error
+}
+
+// maxAhead bounds what is read ahead, in bytes.
+const maxAhead = 1 << 20
+
+// watchClient calls gone when the agent disconnects. Nothing else may read
+// from the agent until stop has returned.
+func (s *session) watchClient(gone func()) *clientWatch {
+	w := &clientWatch{s: s, done: make(chan error, 1)}
+	_ = s.client.SetReadDeadline(zeroTime)
+	s.clientDeadline = time.Time{}
+	go func() {
+		for s.cr.Buffered() < maxAhead {
+			if err := s.cr.Fill(s.cr.Buffered() + 1); err != nil {
+				if !isTimeout(err) {
+					gone()
+					w.done <- err
+					return
+				}
+				break
+			}
+		}
+		w.done <- nil
+	}()
+	return w
+}
+
+// stop ends the watch and returns why the agent is gone, nil when it is not.
+func (w *clientWatch) stop() error {
+	_ = w.s.client.SetReadDeadline(longAgo)
+	err := <-w.done
+	w.s.clientDeadline = time.Time{}
+	return err
+}

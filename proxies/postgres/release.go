@@ -1,0 +1,136 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/regate-dev/regate/engine"
+	"github.com/regate-dev/regate/proxies/postgres/replay"
+)
+
+// Sizes of what is released at a time, in bytes.
+const (
+	// releaseSize is how much of a long result piles up before it is recorded
+	// and released.
+	releaseSize = 128 << 10
+	// maxFlights is how many of those may wait for the journal at once.
+	maxFlights = 6
+)
+
+// flight is a piece of output that waits until it is recorded.
+type flight struct {
+	data     []byte
+	releases []engine.Release
+}
+
+// recordTurn puts what has been added to the output since the last call into
+// the recording, as part of t.
+func (s *session) recordTurn(t *turn) {
+	if t == nil || len(s.out) == s.recorded {
+		return
+	}
+	data := s.out[s.recorded:]
+	t.bytes += int64(len(data))
+	rows := s.outRows
+	s.outRows = 0
+	for len(data) > 0 {
+		piece := data[:min(len(data), engine.MaxOutput)]
+		data = data[len(piece):]
+		s.releases = append(s.releases, t.Output(replay.Format, piece, rows))
+		rows = 0
+	}
+	s.recorded = len(s.out)
+}
+
+// recordFields puts a RowDescription that the agent is not shown into the
+// recording, so that a replay has column names.
+func (s *session) recordFields(t *turn, message []byte) {
+	if len(message) > 0 {
+		s.recordTurn(t)
+		s.releases = append(s.releases, t.Output(replay.Format, message, 0))
+	}
+}
+
+// finish records how a turn ended and applies what its statement changed.
+func (s *session) finish(t *turn, o engine.Outcome, ran bool) {
+	if t.finished {
+		return
+	}
+	t.finished = true
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+	o.Bytes = t.bytes
+	s.releases = append(s.releases, t.Done(o))
+	s.apply(t, ran)
+}
+
+// launch hands the output to the flights and releases the oldest when there
+// are many.
+func (s *session) launch() error {
+	if len(s.out) == 0 {
+		return nil
+	}
+	s.flights = append(s.flights, flight{data: s.out, releases: s.releases})
+	s.out, s.releases, s.recorded = s.srv.buffer(), nil, 0
+	for len(s.flights) > maxFlights || len(s.flights) > 0 && s.flights[0].recorded() {
+		if err := s.land(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *flight) recorded() bool {
+	for i := range f.releases {
+		if !f.releases[i].Ready() {
+			return false
+		}
+	}
+	return true
+}
+
+// land waits for the oldest flight and writes it.
+func (s *session) land() error {
+	f := s.flights[0]
+	s.flights = append(s.flights[:0], s.flights[1:]...)
+	if err := s.await(f.releases); err != nil {
+		return err
+	}
+	_, err := s.client.Write(f.data)
+	s.srv.giveBack(f.data)
+	return err
+}
+
+// await blocks until all is recorded. It is not cut short by an agent that
+// goes away: what was recorded as shown may then not have been read, never the
+// other way round.
+func (s *session) await(releases []engine.Release) error {
+	for i := range releases {
+		if err := releases[i].Wait(context.WithoutCancel(s.ctx)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flush records and releases everything there is.
+func (s *session) flush() error {
+	if o := s.expect.first(); o != nil {
+		s.recordTurn(o.current())
+	}
+	for len(s.flights) > 0 {
+		if err := s.land(); err != nil {
+			return err
+		}
+	}
+	if len(s.out) == 0 && len(s.releases) == 0 {
+		return nil
+	}
+	err := s.await(s.releases)
+	s.releases = s.releases[:0]
+	if err == nil && len(s.out) > 0 {
+		_, err = s.client.Write(s.out)
+	}
+	s.out, s.recorded = s.out[:0], 0
+	return err
+}

@@ -1,0 +1,152 @@
+package postgres
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/regate-dev/regate/engine/input"
+	"github.com/regate-dev/regate/proxies/postgres/analyze"
+	"github.com/regate-dev/regate/proxies/postgres/catalog"
+	"github.com/regate-dev/regate/proxies/postgres/rows"
+	"github.com/regate-dev/regate/proxies/postgres/wire"
+)
+
+// planKey names a masking plan: the same ruling, statement and description
+// always give the same one.
+type planKey struct {
+	ruling    any
+	statement *analyze.Statement
+	tainted   bool
+	fields    string
+}
+
+// planCache keeps the plans of a session's statements.
+type planCache map[planKey]*rows.Plan
+
+const maxPlans = 256
+
+// planTurn decides how the rows of a turn are shown. message is the
+// RowDescription that the target gave for exactly these rows.
+func (s *session) planTurn(t *turn, message []byte) error {
+	fields, err := rows.ParseRowDescription(nil, message[wire.HeaderSize:])
+	if err != nil {
+		return violation("RowDescription")
+	}
+	cacheable := !s.srv.readsResponse()
+	key := planKey{t.Ruling, t.statement, t.tainted, string(message)}
+	if cacheable {
+		if plan, ok := s.plans[key]; ok {
+			t.plan, t.planned = plan, true
+			return nil
+		}
+	}
+	described := make([]input.Field, len(fields))
+	columns := make([]rows.Column, len(fields))
+	for i, f := range fields {
+		described[i] = fieldOf(t, i, len(fields), f)
+		columns[i] = rows.Column{Name: f.Name, TypeOID: f.TypeOID, Binary: f.Format == 1, Text: isText(t.snapshot, f.TypeOID)}
+	}
+	if err := s.fillRules(t, described, columns); err != nil {
+		return err
+	}
+	t.plan, t.planned = rows.NewPlan(s.srv.keyring, columns), true
+	if cacheable {
+		if len(s.plans) >= maxPlans || s.plans == nil {
+			s.plans = planCache{}
+		}
+		s.plans[key] = t.plan
+	}
+	return nil
+}
+
+func (s *session) fillRules(t *turn, described []input.Field, columns []rows.Column) error {
+	rules, err := t.Response(s.ctx, described)
+	if err != nil {
+		return err
+	}
+	for i, r := range rules {
+		columns[i].Rule = rows.Rule{Whole: r.Whole, Spec: r.Spec, Field: r.Field, Detect: r.Detect, DetectSpec: r.DetectSpec}
+	}
+	return nil
+}
+
+// fieldOf says where the i-th of n result columns comes from. It joins what
+// the target says of it with what the analysis found: each may know sources
+// that the other does not, and neither alone may clear a column.
+func fieldOf(t *turn, i, n int, f rows.FieldDescription) input.Field {
+	field := input.Field{Name: f.Name, Derivation: input.Opaque}
+	if t.snapshot != nil {
+		field.Type = t.snapshot.TypeName(f.TypeOID)
+	}
+	if field.Type == "" {
+		field.Type = "unknown"
+	}
+	origin, originKnown := originOf(t.snapshot, f)
+	st := t.statement
+	if !t.tainted && st.OutputsKnown && len(st.Outputs) == n {
+		output := st.Outputs[i]
+		field.Sources, field.Derivation = output.Sources, output.Derivation
+		if originKnown {
+			merged := union(output.Sources, origin.Sources)
+			if len(merged) > len(origin.Sources) && field.Derivation == input.Exact && len(output.Sources) > len(origin.Sources) && !subset(origin.Sources, output.Sources) {
+				field.Derivation = input.Derived
+			}
+			if field.Derivation == input.Constant {
+				field.Derivation = origin.Derivation
+			}
+			field.Sources = merged
+		}
+		return field
+	}
+	if originKnown && !st.Facts.Action.Returning {
+		field.Sources, field.Derivation = origin.Sources, origin.Derivation
+		return field
+	}
+	if t.tainted || !st.Complete || st.Facts.Action.Opaque {
+		return field // anything may be in it
+	}
+	// Some column of some relation that the statement reaches.
+	for _, table := range st.Facts.Touched {
+		field.Sources = append(field.Sources, table+".*")
+	}
+	if len(field.Sources) == 0 {
+		field.Derivation = input.Constant
+	}
+	return field
+}
+
+// originOf reads the origin that a RowDescription names: a column of a
+// relation, or a whole row.
+func originOf(snapshot *catalog.Snapshot, f rows.FieldDescription) (analyze.Output, bool) {
+	if f.TableOID == 0 || snapshot == nil {
+		return analyze.Output{}, false
+	}
+	relation := snapshot.RelationByOID(f.TableOID)
+	if relation == nil {
+		return analyze.Output{}, false
+	}
+	return analyze.Origin(snapshot, relation, f.TableAttributeNumber)
+}
+
+func isText(snapshot *catalog.Snapshot, oid uint32) bool {
+	if snapshot == nil {
+		return false
+	}
+	name := snapshot.TypeName(oid)
+	return name == "citext" || strings.HasSuffix(name, ".citext")
+}
+
+func union(a, b []string) []string {
+	out := append(slices.Clone(a), b...)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func subset(a, of []string) bool {
+	for _, v := range a {
+		if !slices.Contains(of, v) {
+			return false
+		}
+	}
+	return true
+}

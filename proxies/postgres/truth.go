@@ -1,0 +1,198 @@
+package postgres
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/regate-dev/regate/engine"
+	"github.com/regate-dev/regate/engine/input"
+	"github.com/regate-dev/regate/proxies/postgres/analyze"
+	"github.com/regate-dev/regate/proxies/postgres/catalog"
+	"github.com/regate-dev/regate/proxies/postgres/wire"
+)
+
+// truth is what decides how names in this session's statements resolve, as the
+// target itself tells it. It is asked again whenever a statement may have
+// changed it.
+type truth struct {
+	settings analyze.Settings
+	user     string // must never change: regate logged in as it
+	version  uint64 // counts the answers that differed
+	dirty    bool   // a statement since the last answer may have changed it
+	// uncommitted: the open transaction has changed the schema, which the
+	// catalogue's own connection cannot see.
+	uncommitted bool
+	// created are temporary relations whose columns' origin is known.
+	created     map[string][]analyze.Output
+	changedInTx bool // settings changed since the last end of a transaction
+}
+
+// version is what the analysis of a statement is good for.
+type version struct {
+	snapshot *catalog.Snapshot
+	truth    uint64
+	mode     analyze.Mode
+}
+
+// probe asks for everything at once. Every name in it is qualified, so that
+// nothing in the session's search path can answer instead.
+const probe = `SELECT pg_catalog.json_build_object(
+ 'user', current_user,
+ 'path', pg_catalog.to_json(pg_catalog.current_schemas(true)),
+ 'strings', pg_catalog.current_setting('standard_conforming_strings'),
+ 'encoding', pg_catalog.current_setting('client_encoding'),
+ 'temp', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', c.relname, 'columns',
+    (SELECT pg_catalog.json_agg(a.attname ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
+      WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped)))
+   FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()))::pg_catalog.text`
+
+type probed struct {
+	User     string   `json:"user"`
+	Path     []string `json:"path"`
+	Strings  string   `json:"strings"`
+	Encoding string   `json:"encoding"`
+	Temp     []struct {
+		Name    string   `json:"name"`
+		Columns []string `json:"columns"`
+	} `json:"temp"`
+}
+
+// askTruth runs the probe on the agent's own connection. Nothing may be owed,
+// and the transaction must be able to run a statement.
+func (s *session) askTruth() error {
+	s.forward = wire.AppendQuery(s.forward[:0], probe)
+	if _, err := s.up.Write(s.forward); err != nil {
+		return err
+	}
+	s.forward = s.forward[:0]
+	var answer []byte
+	var failed string
+	for {
+		message, err := s.nextFromTarget()
+		if err != nil {
+			return err
+		}
+		switch message[0] {
+		case 'D':
+			b := wire.NewBody(message)
+			b.Int16()
+			answer = slices.Clone(b.Bytes(int(b.Int32())))
+		case 'E':
+			failed = wire.ReportField(message, 'M')
+		case 'Z':
+			s.tx = message[wire.HeaderSize]
+			if failed != "" {
+				return fmt.Errorf("ask the target for the session's state: %s", failed)
+			}
+			return s.learn(answer)
+		case 'N', 'A', 'S':
+			if err := s.async(message); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (s *session) learn(answer []byte) error {
+	var p probed
+	if err := json.Unmarshal(answer, &p); err != nil {
+		return fmt.Errorf("read the session's state: %w", err)
+	}
+	t := &s.truth
+	if t.user == "" {
+		t.user = p.User
+	}
+	if p.User != t.user && !slices.Contains(s.target.Role.Allowed, p.User) || p.Strings != "on" || p.Encoding != "UTF8" {
+		return &fatal{wire.Report{Severity: "FATAL", Code: "42501",
+			Message: "the session's role or string settings were changed behind regate's back",
+			Detail:  "reason: " + ReasonSessionChanged, Hint: "connect again and do not change role, client_encoding or standard_conforming_strings"}}
+	}
+	next := analyze.Settings{SearchPath: p.Path, User: p.User, Prepared: s.preparedStatement, Cursor: s.cursorStatement}
+	if len(p.Temp) > 0 {
+		next.Temp = &analyze.TempRelations{}
+		for _, r := range p.Temp {
+			next.Temp.Relations = append(next.Temp.Relations, &analyze.TempRelation{Name: r.Name, Columns: t.columns(r.Name, r.Columns)})
+		}
+	} else {
+		t.created = nil
+	}
+	if len(p.Temp) > 0 || t.settings.Temp != nil || !slices.Equal(p.Path, t.settings.SearchPath) {
+		t.version++
+	}
+	next.AST = t.settings.AST
+	t.settings = next
+	t.dirty = false
+	return nil
+}
+
+// columns returns the origin of a temporary relation's columns: known when the
+// session was seen to make it so, otherwise anything.
+func (t *truth) columns(relation string, names []string) []analyze.Output {
+	known := t.created[relation]
+	out := make([]analyze.Output, len(names))
+	for i, n := range names {
+		out[i] = analyze.Output{Name: n, Derivation: input.Opaque}
+		if len(known) == len(names) && known[i].Name == n {
+			out[i] = known[i]
+			if out[i].Derivation == input.Exact {
+				out[i].Derivation = input.Derived
+			}
+		}
+	}
+	return out
+}
+
+// analysis analyses text as the target would read it now.
+func (s *session) analysis(text string, mode analyze.Mode) (*analyze.Batch, error) {
+	snapshot, err := s.catalog.Get(s.ctx)
+	if err != nil {
+		s.log.WithError(err).Error("the target's catalogue cannot be read: statements are denied")
+		return nil, &engine.Denial{Reasons: []string{ReasonNoCatalog}, Message: "the target's catalogue cannot be read at present", Hint: "try again in a few seconds; tell the gateway's operator if it lasts"}
+	}
+	s.snapshot = snapshot
+	settings := s.truth.settings
+	settings.Mode = mode
+	settings.AST = s.srv.readsAST()
+	batch, err := s.srv.analyzer.Analyze(text, snapshot, settings)
+	if err != nil || !s.truth.dirty || nameless(batch) || s.tx == 'E' || s.open || s.expect.len() > 0 {
+		return batch, err
+	}
+	if err := s.askTruth(); err != nil {
+		return nil, err
+	}
+	settings = s.truth.settings
+	settings.Mode = mode
+	settings.AST = s.srv.readsAST()
+	return s.srv.analyzer.Analyze(text, snapshot, settings)
+}
+
+// nameless reports whether no name in the batch needs to be resolved, so that
+// the session's state does not matter.
+func nameless(b *analyze.Batch) bool {
+	for _, st := range b.Statements {
+		f := &st.Facts
+		if len(f.Resource.TableNames) > 0 || len(f.Resource.FunctionNames) > 0 || !st.Complete || f.Action.Opaque {
+			return false
+		}
+	}
+	return true
+}
+
+// unsettled reports whether names may mean something else than the analysis
+// thinks.
+func (s *session) unsettled() bool { return s.truth.dirty || s.truth.uncommitted }
+
+func (s *session) preparedStatement(name string) *analyze.Statement {
+	if st := s.lookupStatement(name); st != nil {
+		return st.parsed
+	}
+	return nil
+}
+
+func (s *session) cursorStatement(name string) *analyze.Statement {
+	if p := s.lookupPortal(name); p != nil && p.statement != nil {
+		return p.statement.parsed
+	}
+	return nil
+}
