@@ -43,6 +43,7 @@ type Detector struct {
 	keys  *ruleSet // nil unless api keys are looked for
 	class [256]byte
 	any   bool // class has entries
+	least int  // digits of the shortest number that is looked for
 	reach int  // see Stream
 
 	lists sync.Pool

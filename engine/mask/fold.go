@@ -67,10 +67,14 @@ func decimal(r rune) (rune, bool) {
 // next returns the folded character at text[i:] and where the one after it
 // starts, passing over invisible ones. At the end it returns 0 and len(text).
 func next(text []byte, i int) (r rune, end int) {
+	if i < len(text) && text[i] < utf8.RuneSelf {
+		return rune(text[i]), i + 1
+	}
+	return nextWide(text, i)
+}
+
+func nextWide(text []byte, i int) (r rune, end int) {
 	for i < len(text) {
-		if c := text[i]; c < utf8.RuneSelf {
-			return rune(c), i + 1
-		}
 		r, size := utf8.DecodeRune(text[i:])
 		i += size
 		if r = fold(r); r != skipped {
@@ -83,10 +87,14 @@ func next(text []byte, i int) (r rune, end int) {
 // prev returns the folded character that ends at text[:i] and where it starts,
 // passing over invisible ones. At the start it returns 0 and 0.
 func prev(text []byte, i int) (r rune, start int) {
+	if i > 0 && text[i-1] < utf8.RuneSelf {
+		return rune(text[i-1]), i - 1
+	}
+	return prevWide(text, i)
+}
+
+func prevWide(text []byte, i int) (r rune, start int) {
 	for i > 0 {
-		if c := text[i-1]; c < utf8.RuneSelf {
-			return rune(c), i - 1
-		}
 		r, size := utf8.DecodeLastRune(text[:i])
 		i -= size
 		if r = fold(r); r != skipped {
@@ -130,15 +138,19 @@ func escaped(text []byte, i int) bool {
 // mentioned tells whether one of the words, lower-case ASCII, stands within
 // the 32 bytes before text[i]. A word with a leading space must not follow a
 // letter.
-func mentioned(text []byte, i int, words ...string) bool {
-	from := max(0, i-32)
-	for _, word := range words {
-		start := word[0] == ' '
-		if start {
-			word = word[1:]
+func mentioned(text []byte, i int, words []string) bool {
+	for at := max(0, i-32); at < i; at++ {
+		c := text[at] | 0x20
+		if !isLetter(rune(c)) {
+			continue
 		}
-		for at := from; at+len(word) <= i; at++ {
-			if equalFold(text[at:at+len(word)], word) && !(start && at > 0 && isLetter(rune(text[at-1]))) {
+		for _, word := range words {
+			start := word[0] == ' '
+			if start {
+				word = word[1:]
+			}
+			if c == word[0] && at+len(word) <= i && equalFold(text[at:at+len(word)], word) &&
+				!(start && at > 0 && isLetter(rune(text[at-1]))) {
 				return true
 			}
 		}

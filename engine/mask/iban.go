@@ -18,6 +18,26 @@ func ibanLength(a, b byte) int {
 	return 0
 }
 
+// ibanBefore reports an IBAN whose check digits are at text[i:].
+func ibanBefore(text []byte, i int, dst []Finding) []Finding {
+	if i < 2 {
+		return dst
+	}
+	// ASCII before ASCII digits is decided without decoding.
+	if c := text[i-1]; c < 0x80 {
+		if !isLetter(rune(c)) {
+			return dst
+		}
+		if c := text[i-2]; c < 0x80 && (!isLetter(rune(c)) || i > 2 && isDigit(rune(text[i-3]))) {
+			return dst
+		}
+	}
+	if r, at := prev(text, i); isLetter(r) {
+		return findIBAN(text, at, dst)
+	}
+	return dst
+}
+
 // findIBAN reports an IBAN whose second letter is at text[second:]. Letters
 // are of one case; spaces, dashes or dots may group it.
 func findIBAN(text []byte, second int, dst []Finding) []Finding {

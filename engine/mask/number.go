@@ -29,12 +29,15 @@ type digits struct {
 // number looks at the digits that start at text[i] and returns where the walk
 // goes on: after this run of digits.
 func (d *Detector) number(text []byte, i int, dst []Finding) (int, []Finding) {
-	// Most numbers are short and stand alone: they cost this loop.
+	if d.iban {
+		dst = ibanBefore(text, i, dst)
+	}
+	// Most numbers are too short for anything: they cost this loop.
 	j := i
 	for j < len(text) && text[j]-'0' < 10 {
 		j++
 	}
-	if j < len(text) && d.lone(text, i, j) {
+	if d.few(text, i, j) {
 		return j, dst
 	}
 	before, beforeAt := prev(text, i)
@@ -57,35 +60,28 @@ func (d *Detector) number(text []byte, i int, dst []Finding) (int, []Finding) {
 	if d.phone {
 		dst = findPhone(&chain, before, beforeAt, dst)
 	}
-	if d.iban && isLetter(before) {
-		dst = findIBAN(text, beforeAt, dst)
-	}
 	return end, dst
 }
 
-// lone tells whether the ASCII digits text[i:j] are too few for anything and
-// have no digits beside them that they could belong to.
-func (d *Detector) lone(text []byte, i, j int) bool {
-	if j-i >= 9 {
-		return false
-	}
-	switch c := text[j]; {
-	case c >= 0x80:
-		return false
-	case c == ' ', c == '-', c == '.', c == '/', c == ')', c == '(':
-		if j+1 >= len(text) {
-			break
-		}
-		switch c := text[j+1]; {
-		case c >= 0x80, c-'0' < 10, c == ' ', c == '-', c == '.', c == '(':
+// few tells whether the chain that starts with the ASCII digits text[i:j] has
+// fewer digits than anything that is looked for.
+func (d *Detector) few(text []byte, i, j int) bool {
+	n, gap := j-i, 0
+	for k := j; k < len(text) && n < d.least; k++ {
+		c := text[k]
+		switch {
+		case c-'0' < 10:
+			n++
+			gap = 0
+		case c >= 0x80:
 			return false
+		case gap == 3 || !isSeparator(rune(c)):
+			return true
+		default:
+			gap++
 		}
 	}
-	if i == 0 {
-		return true
-	}
-	c := text[i-1]
-	return c < 0x80 && !(d.iban && isLetter(rune(c)))
+	return n < d.least
 }
 
 // read fills the chain from text[i] on and returns where the first run of

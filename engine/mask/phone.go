@@ -1,5 +1,9 @@
 package mask
 
+// minPhone is how many digits a telephone number has at least, where a word
+// says that it is one.
+const minPhone = 7
+
 // findPhone reports a telephone number that starts with the chain: with + and
 // a country code (E.164), in the forms of North America, France, Britain,
 // Germany and Japan, or any number of the right length after a word that says
@@ -31,10 +35,12 @@ func findPhone(c *digits, before rune, beforeAt int, dst []Finding) []Finding {
 	if n == 0 && !paren && before != '-' {
 		n = c.national()
 	}
-	if n == 0 && phoneMentioned(c.text, start) {
-		n = c.anyPhone()
+	if n == 0 {
+		if n = c.anyPhone(); n == 0 || !c.ends(n) || !mentioned(c.text, start, phoneWords) {
+			return dst
+		}
 	}
-	if n == 0 || !c.ends(n) {
+	if !c.ends(n) {
 		return dst
 	}
 	return append(dst, Finding{KindPhone, start, g[n-1].end})
@@ -188,13 +194,12 @@ func (c *digits) anyPhone() int {
 		if k > 0 && !phoneSeparator(c.groups[k].sep) {
 			break
 		}
-		if c.groups[k].total >= 7 {
+		if c.groups[k].total >= minPhone {
 			best = k + 1
 		}
 	}
 	return best
 }
 
-func phoneMentioned(text []byte, i int) bool {
-	return mentioned(text, i, "phone", " tel", "mobile", " mob.", " cell", " fax", "msisdn", "whatsapp")
-}
+// phoneWords announce a telephone number.
+var phoneWords = []string{"phone", " tel", "mobile", " mob.", " cell", " fax", "msisdn", "whatsapp"}

@@ -19,13 +19,13 @@ func findSSN(c *digits, before rune, beforeAt int, dst []Finding) []Finding {
 				return dst // the middle of a longer number
 			}
 		case ' ', '.':
-			if !ssnMentioned(c.text, start) {
+			if !mentioned(c.text, start, ssnWords) {
 				return dst
 			}
 		default:
 			return dst
 		}
-	case g[0].digits == 9 && ssnMentioned(c.text, start):
+	case g[0].digits == 9 && mentioned(c.text, start, ssnWords):
 		end = g[0].end
 	default:
 		return dst
@@ -41,6 +41,5 @@ func findSSN(c *digits, before rune, beforeAt int, dst []Finding) []Finding {
 	return append(dst, Finding{KindSSN, start, end})
 }
 
-func ssnMentioned(text []byte, i int) bool {
-	return mentioned(text, i, " ssn", "social sec", "social_sec", "socialsec", "social-sec")
-}
+// ssnWords announce a social security number.
+var ssnWords = []string{" ssn", "social sec", "social_sec", "socialsec", "social-sec"}

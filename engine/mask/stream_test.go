@@ -10,9 +10,9 @@ import (
 // released while others are held.
 func streamText() []byte {
 	pad := func(n int) string { return strings.Repeat("lorem ipsum dolor 12 sit-amet, ", n) }
-	return []byte("alice@example.com " + pad(40) + "4111 1111 1111 1111 " + pad(3) + testPEM + pad(20) +
-		strings.ReplaceAll(testPEM, "\n", `\n`) + pad(60) + "+49 30 1234567 " + testJWT + " " + pad(5) +
-		`{"token":"` + testGitHub + `"} GB82WEST12345698765432 ` + pad(80) + "536-90-4399 ４１１１１１１１１１１１１１１１ " +
+	return []byte("alice@example.com " + pad(8) + "4111 1111 1111 1111 " + pad(3) + testPEM + pad(3) +
+		strings.ReplaceAll(testPEM, "\n", `\n`) + pad(6) + "+49 30 1234567 " + testJWT + " " + pad(5) +
+		`{"token":"` + testGitHub + `"} GB82WEST12345698765432 ` + pad(40) + "536-90-4399 ４１１１１１１１１１１１１１１１ " +
 		pad(2) + "-----BEGIN " + "PRIVATE KEY-----\nMIIEcutoff")
 }
 

@@ -27,6 +27,16 @@ func (d *Detector) classify() {
 		d.class['@'] = at
 		d.class[0xEF] = lead
 	}
+	switch {
+	case d.phone:
+		d.least = minPhone
+	case d.ssn:
+		d.least = 9
+	case d.card:
+		d.least = 13
+	default:
+		d.least = 1 << 30
+	}
 	d.any = numbers || d.email
 	d.reach = d.lookahead()
 }

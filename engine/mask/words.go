@@ -3,30 +3,30 @@ package mask
 import "fmt"
 
 // words finds many lower-case ASCII words in text of any case. It looks at
-// three characters at a time: a filter of 4 KB, which stays in the first-level
-// cache, tells whether any word starts with them.
+// three bytes at a time: a filter of 4 KB, which stays in the first-level
+// cache, tells whether any word may start with them.
 type words struct {
 	list    []string
-	filter  [1 << 15 / 64]uint64
-	heads   [1 << 15]uint16 // index into buckets; 0 is empty
-	buckets [][]uint16      // words that start alike
+	filter  [1 << headBits / 64]uint64
+	heads   [1 << headBits]uint16 // index into buckets; 0 is empty
+	buckets [][]uint16            // words whose heads have one hash
 }
 
-// symbols maps a byte to 5 bits: letters of either case, and what else stands
-// in names and tokens.
-var symbols = func() (t [256]uint8) {
-	for c := 'a'; c <= 'z'; c++ {
-		t[c] = uint8(c - 'a' + 1)
-		t[c-0x20] = t[c]
+const headBits = 15
+
+// headHash spreads three bytes over headBits bits (Fibonacci hashing).
+func headHash(head uint32) uint32 { return head << 8 * 0x9E3779B1 >> (32 - headBits) }
+
+// lower maps the letters to lower case.
+var lower = func() (t [256]uint8) {
+	for c := range t {
+		t[c] = uint8(c)
 	}
-	for c := '0'; c <= '9'; c++ {
-		t[c] = 27
+	for c := 'A'; c <= 'Z'; c++ {
+		t[c] |= 0x20
 	}
-	t['_'], t['-'], t['.'], t['~'] = 28, 29, 30, 31
 	return t
 }()
-
-const headMask = 1<<15 - 1
 
 // newWords makes a matcher of words of two or more characters.
 func newWords(list []string) (*words, error) {
@@ -36,23 +36,24 @@ func newWords(list []string) (*words, error) {
 		case 0, 1:
 			return nil, fmt.Errorf("word %q is too short", word)
 		case 2:
-			for third := range uint16(32) {
-				w.add(uint16(symbols[word[0]])<<10|uint16(symbols[word[1]])<<5|third, i)
+			for third := range uint32(256) {
+				w.add(uint32(word[0])<<16|uint32(word[1])<<8|third, i)
 			}
 		default:
-			w.add(uint16(symbols[word[0]])<<10|uint16(symbols[word[1]])<<5|uint16(symbols[word[2]]), i)
+			w.add(uint32(word[0])<<16|uint32(word[1])<<8|uint32(word[2]), i)
 		}
 	}
 	return w, nil
 }
 
-func (w *words) add(head uint16, word int) {
-	w.filter[head>>6] |= 1 << (head & 63)
-	if w.heads[head] == 0 {
-		w.heads[head] = uint16(len(w.buckets))
+func (w *words) add(head uint32, word int) {
+	h := headHash(head)
+	w.filter[h>>6] |= 1 << (h & 63)
+	if w.heads[h] == 0 {
+		w.heads[h] = uint16(len(w.buckets))
 		w.buckets = append(w.buckets, nil)
 	}
-	b := w.heads[head]
+	b := w.heads[h]
 	w.buckets[b] = append(w.buckets[b], uint16(word))
 }
 
@@ -63,11 +64,12 @@ func (w *words) next(text []byte, i int) (int, []uint16) {
 	if i+2 >= len(text) {
 		return len(text), nil
 	}
-	head := uint16(symbols[text[i]])<<5 | uint16(symbols[text[i+1]])
+	head := uint32(lower[text[i]])<<8 | uint32(lower[text[i+1]])
 	for j, c := range text[i+2:] {
-		head = (head<<5 | uint16(symbols[c])) & headMask
-		if w.filter[head>>6]&(1<<(head&63)) != 0 {
-			return i + j, w.buckets[w.heads[head]]
+		head = head<<8 | uint32(lower[c])
+		h := headHash(head)
+		if w.filter[h>>6]&(1<<(h&63)) != 0 {
+			return i + j, w.buckets[w.heads[h]]
 		}
 	}
 	return len(text), nil
