@@ -11,14 +11,15 @@ import (
 // CopyOptions are the options of a COPY … TO STDOUT that decide what its data
 // looks like. FORCE_QUOTE is not needed: what came quoted is sent quoted.
 type CopyOptions struct {
-	Format    string  // "text" (or ""), "csv" or "binary"
-	Delimiter byte    // 0: tab in text, comma in csv
-	Quote     byte    // csv; 0: "
-	Escape    byte    // csv; 0: Quote
-	Null      *string // nil: \N in text, nothing in csv
-	Header    bool    // a line of column names comes first
-	Encoding  string  // "" or UTF8; another one cannot be searched, and is refused
-	MaxRow    int     // bytes of the longest row that is put together; 0: DefaultMaxRow
+	Format    string // "text" (or ""), "csv" or "binary"
+	Delimiter byte   // 0: tab in text, comma in csv
+	Quote     byte   // csv; 0: "
+	Escape    byte   // csv; 0: Quote
+	Null      string // what stands for NULL where NullSet; else \N in text, nothing in csv
+	NullSet   bool
+	Header    bool   // a line of column names comes first
+	Encoding  string // "" or UTF8; another one cannot be searched, and is refused
+	MaxRow    int    // bytes of the longest row that is put together; 0: DefaultMaxRow
 }
 
 // DefaultMaxRow is the longest row of a COPY that is put together, in bytes.

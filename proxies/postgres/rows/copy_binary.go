@@ -30,7 +30,7 @@ const (
 )
 
 func newCopyBinary(p *Plan, o CopyOptions) (*copyBinary, error) {
-	if o.Header || o.Null != nil || o.Delimiter != 0 || o.Quote != 0 || o.Escape != 0 {
+	if o.Header || o.NullSet || o.Delimiter != 0 || o.Quote != 0 || o.Escape != 0 {
 		return nil, errors.New("copy: binary format takes no HEADER, NULL, DELIMITER, QUOTE or ESCAPE")
 	}
 	return &copyBinary{plan: p}, nil

@@ -43,8 +43,8 @@ func newCopyCSV(p *Plan, o CopyOptions) (*copyCSV, error) {
 	if err := checkDelimiter(f.escape); err != nil {
 		return nil, fmt.Errorf("copy: escape %q is not possible", f.escape)
 	}
-	if o.Null != nil {
-		f.null = []byte(*o.Null)
+	if o.NullSet {
+		f.null = []byte(o.Null)
 	}
 	if bytes.ContainsAny(f.null, "\r\n") || bytes.IndexByte(f.null, f.delimiter) >= 0 || bytes.IndexByte(f.null, f.quote) >= 0 {
 		return nil, fmt.Errorf("copy: NULL string %q is not possible", f.null)

@@ -56,21 +56,20 @@ func TestCopyRoundTrip(t *testing.T) {
 		list[2].Rule, list[3].Rule = r, r
 		return list
 	}
-	str := func(s string) *string { return &s }
 	for _, c := range []struct {
 		with string
 		o    CopyOptions
 	}{
 		{"FORMAT text", CopyOptions{}},
 		{"FORMAT text, HEADER", CopyOptions{Format: "text", Header: true}},
-		{"DELIMITER '|', NULL 'x'", CopyOptions{Delimiter: '|', Null: str("x")}},
-		{"DELIMITER ',', NULL ''", CopyOptions{Delimiter: ',', Null: str("")}},
-		{"DELIMITER 'A', NULL '*N*'", CopyOptions{Delimiter: 'A', Null: str("*N*")}},
+		{"DELIMITER '|', NULL 'x'", CopyOptions{Delimiter: '|', Null: "x", NullSet: true}},
+		{"DELIMITER ',', NULL ''", CopyOptions{Delimiter: ',', Null: "", NullSet: true}},
+		{"DELIMITER 'A', NULL '*N*'", CopyOptions{Delimiter: 'A', Null: "*N*", NullSet: true}},
 		{"FORMAT csv", CopyOptions{Format: "csv"}},
 		{"FORMAT csv, HEADER", CopyOptions{Format: "csv", Header: true}},
 		{"FORMAT csv, FORCE_QUOTE *", CopyOptions{Format: "csv"}},
-		{"FORMAT csv, DELIMITER '|', NULL 'NULL'", CopyOptions{Format: "csv", Delimiter: '|', Null: str("NULL")}},
-		{`FORMAT csv, QUOTE '~', ESCAPE '%', DELIMITER E'\t', NULL '\N'`, CopyOptions{Format: "csv", Quote: '~', Escape: '%', Delimiter: '\t', Null: str(`\N`)}},
+		{"FORMAT csv, DELIMITER '|', NULL 'NULL'", CopyOptions{Format: "csv", Delimiter: '|', Null: "NULL", NullSet: true}},
+		{`FORMAT csv, QUOTE '~', ESCAPE '%', DELIMITER E'\t', NULL '\N'`, CopyOptions{Format: "csv", Quote: '~', Escape: '%', Delimiter: '\t', Null: `\N`, NullSet: true}},
 		{`FORMAT csv, ESCAPE '\'`, CopyOptions{Format: "csv", Escape: '\\'}},
 		{"FORMAT binary", CopyOptions{Format: "binary"}},
 	} {
@@ -105,7 +104,7 @@ func TestCopyRoundTrip(t *testing.T) {
 					"detect": "masked.secret IS DISTINCT FROM replace(a.secret, '" + secret + "', '[REDACTED:credit_card]') OR" +
 						" masked.j IS DISTINCT FROM replace(a.j::text, '" + secret + "', '[REDACTED:credit_card]')::jsonb",
 				}[method]
-				if method == "redact" && c.o.Null != nil && *c.o.Null == "*N*" {
+				if method == "redact" && c.o.Null == "*N*" {
 					// A NULL that looks like a value is masked like one.
 					want = strings.Replace(want, "masked.secret", "coalesce(masked.secret, '[REDACTED]')", 1)
 				}
@@ -120,10 +119,10 @@ func TestCopyRoundTrip(t *testing.T) {
 func same(ctx context.Context, t *testing.T, conn *pgx.Conn, o CopyOptions) {
 	t.Helper()
 	equal := "%[1]s.v IS NOT DISTINCT FROM %[2]s.v AND %[1]s.tail IS NOT DISTINCT FROM %[2]s.tail"
-	if o.Format != "csv" && o.Null != nil {
+	if o.Format != "csv" && o.NullSet {
 		// In text format the server writes a value that equals the NULL string
 		// as it is: it comes back as NULL, with or without a mask.
-		equal = fmt.Sprintf("nullif(%%[1]s.v, '%[1]s') IS NOT DISTINCT FROM nullif(%%[2]s.v, '%[1]s') AND nullif(%%[1]s.tail, '%[1]s') IS NOT DISTINCT FROM nullif(%%[2]s.tail, '%[1]s')", *o.Null)
+		equal = fmt.Sprintf("nullif(%%[1]s.v, '%[1]s') IS NOT DISTINCT FROM nullif(%%[2]s.v, '%[1]s') AND nullif(%%[1]s.tail, '%[1]s') IS NOT DISTINCT FROM nullif(%%[2]s.tail, '%[1]s')", o.Null)
 	}
 	report(ctx, t, conn, "SELECT a.id, b.id, left(a.v, 40), left(b.v, 40) FROM a FULL JOIN b USING (id) WHERE (a.id IS NULL) OR (b.id IS NULL) OR NOT ("+fmt.Sprintf(equal, "a", "b")+")")
 }
@@ -316,11 +315,9 @@ func TestCopyMessage(t *testing.T) {
 
 func TestCopyOptions(t *testing.T) {
 	p := splitPlan(t)
-	x := "x\n"
-	comma := ","
 	for _, o := range []CopyOptions{
-		{Format: "xml"}, {Delimiter: '\n'}, {Delimiter: 'n'}, {Delimiter: '\\'}, {Delimiter: 0xe9}, {Null: &x}, {Encoding: "LATIN1"},
-		{Format: "csv", Quote: ','}, {Format: "csv", Null: &comma}, {Format: "csv", Quote: '\n'}, {Format: "csv", Escape: '\n'}, {Format: "binary", Header: true},
+		{Format: "xml"}, {Delimiter: '\n'}, {Delimiter: 'n'}, {Delimiter: '\\'}, {Delimiter: 0xe9}, {Null: "x\n", NullSet: true}, {Encoding: "LATIN1"},
+		{Format: "csv", Quote: ','}, {Format: "csv", Null: ",", NullSet: true}, {Format: "csv", Quote: '\n'}, {Format: "csv", Escape: '\n'}, {Format: "binary", Header: true},
 	} {
 		if _, err := NewCopy(p, o); err == nil {
 			t.Errorf("%+v was taken", o)
@@ -338,7 +335,7 @@ func TestCopyOptions(t *testing.T) {
 // the NULL string must not see which rows hold it.
 func TestNullStringIsNoOracle(t *testing.T) {
 	guess := "ann@example.com"
-	for _, o := range []CopyOptions{{Null: &guess}, {Format: "csv", Null: &guess}} {
+	for _, o := range []CopyOptions{{Null: guess, NullSet: true}, {Format: "csv", Null: guess, NullSet: true}} {
 		in := "1\t" + guess + "\t3\n"
 		if o.Format == "csv" {
 			in = "1,\"" + guess + "\",3\n"

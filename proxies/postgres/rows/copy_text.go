@@ -29,8 +29,8 @@ func newCopyText(p *Plan, o CopyOptions) (*copyText, error) {
 	if strings.IndexByte(`\.abcdefghijklmnopqrstuvwxyz0123456789`, t.delimiter) >= 0 {
 		return nil, fmt.Errorf("copy: delimiter %q is not possible in text format", t.delimiter)
 	}
-	if o.Null != nil {
-		t.null = []byte(*o.Null)
+	if o.NullSet {
+		t.null = []byte(o.Null)
 	}
 	if bytes.ContainsAny(t.null, "\r\n") || bytes.IndexByte(t.null, t.delimiter) >= 0 {
 		return nil, fmt.Errorf("copy: NULL string %q is not possible", t.null)

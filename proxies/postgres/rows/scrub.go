@@ -37,7 +37,7 @@ type notice struct {
 //
 // ok is false where the body is malformed: an error without any of the
 // server's words is appended then.
-func ScrubError(dst []byte, kind byte, body []byte) (out []byte, ok bool) {
+func ScrubError(dst, body []byte, kind byte) (out []byte, ok bool) {
 	var n notice
 	ok = n.parse(body)
 	if !ok {

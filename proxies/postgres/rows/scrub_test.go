@@ -86,7 +86,7 @@ func TestScrubRealErrors(t *testing.T) {
 			t.Errorf("%s: no error", c.sql)
 		}
 		message := tap.find(t, c.sql)
-		out, ok := ScrubError(nil, message[0], message[5:])
+		out, ok := ScrubError(nil, message[5:], message[0])
 		if !ok {
 			t.Errorf("%s: malformed", c.sql)
 		}
@@ -109,7 +109,7 @@ func TestScrubRealErrors(t *testing.T) {
 func TestScrubMalformed(t *testing.T) {
 	for _, body := range []string{"", "\x00", "SERROR\x00C22P02\x00Mann", "SERROR\x00C22P02\x00Mann\x00", "Mann\x00\x00",
 		"SERROR\x00SERROR\x00C22P02\x00Mann\x00\x00", "SERROR\x00C22P02\x00Mann\x00\x00x"} {
-		out, ok := ScrubError([]byte("x"), ErrorResponse, []byte(body))
+		out, ok := ScrubError([]byte("x"), []byte(body), ErrorResponse)
 		fields := scrubbed(t, 'E', out[1:])
 		if ok || fields['C'] != "XX000" || strings.Contains(string(out), "ann") {
 			t.Errorf("%q: %q, %v", body, out, ok)
@@ -125,7 +125,7 @@ func FuzzScrubError(f *testing.F) {
 		if notice {
 			kind = NoticeResponse
 		}
-		out, _ := ScrubError(nil, kind, body)
+		out, _ := ScrubError(nil, body, kind)
 		scrubbed(t, kind, out)
 		if strings.ContainsRune(file, 0) {
 			return
@@ -137,7 +137,7 @@ func FuzzScrubError(f *testing.F) {
 		if position {
 			b.WriteString("P1\x00")
 		}
-		out, ok := ScrubError(nil, kind, []byte("SERROR\x00C42601\x00M"+secret+"\x00"+b.String()+"F"+file+"\x00\x00"))
+		out, ok := ScrubError(nil, []byte("SERROR\x00C42601\x00M"+secret+"\x00"+b.String()+"F"+file+"\x00\x00"), kind)
 		if !ok {
 			t.Fatal("malformed")
 		}
