@@ -91,28 +91,23 @@ func (c *Client) take(settings []setting) (unknown []string, err error) {
 		}
 		// The four names of the protocol itself are told apart by case, as the
 		// server does; those of settings are not.
-		key := s.name
-		switch key {
-		case "user", "database", "options", "replication":
-		default:
-			key = strings.ToLower(key)
-		}
+		key := strings.ToLower(s.name)
 		if seen[key] {
 			return nil, refused(fmt.Sprintf("startup parameter %s is given twice", shown(s.name)), "")
 		}
 		seen[key] = true
 		switch {
-		case key == "user":
+		case s.name == "user":
 			c.User = s.value
-		case key == "database":
+		case s.name == "database":
 			c.Database = s.value
-		case key == "replication":
+		case s.name == "replication":
 			replication = true
-		case key == "options":
+		case s.name == "options":
 			if options, err = splitOptions(s.value); err != nil {
 				return nil, err
 			}
-		case strings.HasPrefix(key, "_pq_."):
+		case strings.HasPrefix(s.name, "_pq_."):
 			unknown = append(unknown, s.name)
 			c.Dropped = append(c.Dropped, s.name)
 		default:
