@@ -59,11 +59,14 @@ policies, masked, held for approval where a policy says so, and recorded.`,
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(
 		newServeCmd(),
 		newConfigCmd(),
+		newTokenCmd(),
+		newDevIssuerCmd(),
 		newVersionCmd(),
 	)
 	return root

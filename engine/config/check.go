@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -48,7 +49,8 @@ func (c *checker) fill() {
 		cfg.State.Sync = "" // not ours to decide
 	}
 	if cfg.Record.Gateway == "" {
-		cfg.Record.Gateway, _ = os.Hostname()
+		host, _ := os.Hostname()
+		cfg.Record.Gateway = strings.ReplaceAll(host, ".", "-")
 	}
 	if cfg.Record.Archive.URL == "" {
 		dir, err := filepath.Abs(filepath.Join(cfg.State.Dir, "archive"))
@@ -200,10 +202,14 @@ func (c *checker) checkState() {
 	}
 }
 
+// gatewayPattern is what engine/record takes: the name is part of subjects in
+// NATS.
+var gatewayPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
 func (c *checker) checkRecord() {
 	r := c.cfg.Record
-	if !namePattern.MatchString(r.Gateway) {
-		c.fail("record.gateway", IDInvalid, fmt.Sprintf("%q is not a name", r.Gateway), "letters, digits, _ . and -, at most 63")
+	if !gatewayPattern.MatchString(r.Gateway) {
+		c.fail("record.gateway", IDInvalid, fmt.Sprintf("%q is not the name of a gateway", r.Gateway), "letters, digits, _ and -, at most 64")
 	}
 	if u, err := url.Parse(r.Archive.URL); err == nil && u.Scheme == "mem" {
 		c.warn("record.archive.url", IDInsecure, "recordings are lost when the gateway stops", "use a folder (file:///…) or a bucket")
