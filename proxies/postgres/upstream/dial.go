@@ -27,25 +27,55 @@ const maxLoginMessage = 1 << 20
 //
 // An error is always an *Error.
 func Dial(ctx context.Context, t Target, role string, params map[string]string) (*Conn, error) {
+	var at atomic.Int32
+	config, dialer, timeout, err := t.config(role, params, &at)
+	if err != nil {
+		return nil, err
+	}
+	var frames *frameReader
+	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		frames = &frameReader{r: r}
+		return pgproto3.NewFrontend(frames, w)
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	logged, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, classify(ctx, stage(at.Load()), err)
+	}
+	hijacked, err := logged.Hijack()
+	if err != nil {
+		return nil, classify(ctx, loggingIn, err)
+	}
+	conn, err := take(hijacked, frames, dialer)
+	if err != nil {
+		_ = hijacked.Conn.Close()
+		return nil, classify(ctx, loggingIn, err)
+	}
+	return conn, nil
+}
+
+// config builds what pgconn needs, and nothing from the environment. The stage
+// of a login is kept in at. The error is an *Error.
+func (t Target) config(role string, params map[string]string, at *atomic.Int32) (*pgconn.Config, *net.Dialer, time.Duration, error) {
 	p, err := t.plan()
 	if err != nil {
-		return nil, &Error{Reason: ReasonConfig, Cause: err}
+		return nil, nil, 0, &Error{Reason: ReasonConfig, Cause: err}
 	}
 	settings, err := t.settings(role, params)
 	if err != nil {
-		return nil, &Error{Reason: ReasonConfig, Cause: err}
+		return nil, nil, 0, &Error{Reason: ReasonConfig, Cause: err}
 	}
 	password, err := t.password()
 	if err != nil {
-		return nil, &Error{Reason: ReasonCredential, Cause: err}
+		return nil, nil, 0, &Error{Reason: ReasonCredential, Cause: err}
 	}
 	config, err := pgconn.ParseConfig(isolated)
 	if err != nil {
-		return nil, &Error{Reason: ReasonConfig, Cause: errors.New("the environment holds PostgreSQL variables that cannot be read; unset them")}
+		return nil, nil, 0, &Error{Reason: ReasonConfig, Cause: errors.New("the environment holds PostgreSQL variables that cannot be read; unset them")}
 	}
 
-	var at atomic.Int32
-	var frames *frameReader
 	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}}
 	config.Host, config.Port = p.host, p.port
 	config.Database, config.User, config.Password = t.Database, t.User, password
@@ -86,27 +116,7 @@ func Dial(ctx context.Context, t Target, role string, params map[string]string) 
 		at.Store(int32(loggingIn))
 		return conn, nil
 	}
-	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		frames = &frameReader{r: r}
-		return pgproto3.NewFrontend(frames, w)
-	}
-
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
-	defer cancel()
-	logged, err := pgconn.ConnectConfig(ctx, config)
-	if err != nil {
-		return nil, classify(ctx, stage(at.Load()), err)
-	}
-	hijacked, err := logged.Hijack()
-	if err != nil {
-		return nil, classify(ctx, loggingIn, err)
-	}
-	conn, err := take(hijacked, frames, dialer)
-	if err != nil {
-		_ = hijacked.Conn.Close()
-		return nil, classify(ctx, loggingIn, err)
-	}
-	return conn, nil
+	return config, dialer, p.timeout, nil
 }
 
 // isolated names everything that pgconn would otherwise take from the
