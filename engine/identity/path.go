@@ -78,3 +78,26 @@ func (p claimPath) in(claims map[string]any) any {
 	}
 	return v
 }
+
+// ClaimValues returns the strings at a claim path (see Claims): one for a
+// string, each element of a list of strings, none where there is nothing. An
+// error is a path that cannot be read.
+func ClaimValues(claims map[string]any, path string) ([]string, error) {
+	p, err := parsePath(path)
+	if err != nil {
+		return nil, err
+	}
+	switch v := p.in(claims).(type) {
+	case string:
+		return []string{v}, nil
+	case []any:
+		var out []string
+		for _, e := range v {
+			if s, ok := e.(string); ok {
+				out = append(out, s)
+			}
+		}
+		return out, nil
+	}
+	return nil, nil
+}
