@@ -73,7 +73,7 @@ func (t Target) config(role string, params map[string]string, at *atomic.Int32) 
 	}
 	config, err := pgconn.ParseConfig(isolated)
 	if err != nil {
-		return nil, nil, 0, &Error{Reason: ReasonConfig, Cause: errors.New("the environment holds PostgreSQL variables that cannot be read; unset them")}
+		return nil, nil, 0, &Error{Reason: ReasonConfig, Cause: fmt.Errorf("the environment holds PG… variables that cannot be read; unset them: %w", err)}
 	}
 
 	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}}
@@ -120,9 +120,10 @@ func (t Target) config(role string, params map[string]string, at *atomic.Int32) 
 }
 
 // isolated names everything that pgconn would otherwise take from the
-// environment or the home folder. What it says is replaced by the target.
+// environment or the home folder. What it says is replaced by the target. The
+// host is a folder so that no TLS files are looked for.
 var isolated = strings.Join([]string{
-	"host=localhost", "port=1", "user=x", "dbname=x", "password=x", "passfile=/dev/null",
+	"host=/", "port=1", "user=x", "dbname=x", "password=x", "passfile=/dev/null",
 	"sslmode=disable", "sslnegotiation=postgres", "sslcertmode=allow", "target_session_attrs=any",
 	"connect_timeout=1", "min_protocol_version=3.0", "max_protocol_version=3.0",
 	"channel_binding=prefer", "require_auth=none",
