@@ -58,8 +58,13 @@ func (s *Session) hold(ctx context.Context, turn *Turn, req *Request) (ticketID 
 	if boundObligations(turn.Ruling) != before {
 		return "", &Denial{Reasons: []string{ReasonPending}, DecisionID: turn.id, Message: "the policy's masks or limits changed after the approval", Hint: "send the request again: it will be held anew"}
 	}
-	if err := desk.Consume(ctx, ticket.ID); err != nil {
-		return "", s.holdFailed(err, turn)
+	if _, err := desk.Consume(ctx, ticket.ID); err != nil {
+		if approval.Code(err) == approval.CodeUnavailable {
+			return "", s.holdFailed(err, turn)
+		}
+		// The same request was sent twice, and the other one was first.
+		turn.doc.Approvals = nil
+		return "", s.notApproved(turn, &approval.Ticket{ID: ticket.ID, State: approval.Consumed})
 	}
 	last := ticket.Approvals[len(ticket.Approvals)-1]
 	s.writer.Append(record.KindApproval, record.Approval{
@@ -111,11 +116,46 @@ func (s *Session) await(ctx context.Context, ticket *approval.Ticket, turn *Turn
 	}
 }
 
+// ticket describes a request to those who will judge it. Its digest binds the
+// masks and limits that they are shown beside the request itself.
+func (s *Session) ticket(turn *Turn, req *Request) approval.Ticket {
+	r := turn.Ruling
+	bound := boundObligations(r)
+	digest := sha256.Sum256(append([]byte(turn.doc.Request.Digest), bound[:]...))
+	t := approval.Ticket{
+		Digest: input.Digest(digest).String(), SessionID: s.id,
+		Subject: s.identity.Subject, Actor: s.identity.Actor, Asserted: s.hello.Asserted, Target: s.hello.Target,
+		Summary: req.Summary,
+		Limit:   approval.Limit{Rows: r.Limit.Rows, Bytes: r.Limit.Bytes, Seconds: r.Limit.Seconds},
+	}
+	shown := map[string]json.RawMessage{
+		"action": turn.doc.Action.JSON(), "resource": turn.doc.Resource.JSON(),
+		turn.doc.Protocol.DetailKey(): turn.doc.Detail.JSON(), "parameters": turn.doc.Parameters.JSON(),
+	}
+	raw, err := json.Marshal(shown)
+	if err != nil {
+		panic(err) // canonical JSON: it marshals
+	}
+	t.Request = raw
+	for _, why := range r.Reasons {
+		if why.Effect == policy.RequireApproval {
+			t.Reasons = append(t.Reasons, approval.Reason{ID: why.ID, Owner: why.Owner, Msg: why.Msg})
+		}
+	}
+	for _, q := range r.Approvals {
+		t.Requirements = append(t.Requirements, approval.Requirement{ID: q.ID, From: q.From, Count: q.Count, TTL: q.TTL, Wait: q.Wait, Msg: q.Msg})
+	}
+	for _, m := range r.Masks {
+		t.Masks = append(t.Masks, approval.Mask{Field: m.Field, Detect: m.Detect, Method: m.Method})
+	}
+	return t
+}
+
 // giveUp takes back what nobody waits for any more.
 func (s *Session) giveUp(ticket *approval.Ticket, turn *Turn) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if err := s.gate.cfg.Approvals.Cancel(ctx, ticket.ID); err != nil {
+	if _, err := s.gate.cfg.Approvals.Cancel(ctx, ticket.ID, "the agent gave up"); err != nil {
 		s.gate.cfg.Logger.WithError(err).WithField("approval", ticket.ID).Warn("a held request that the agent gave up could not be cancelled")
 	}
 	s.writer.Append(record.KindApproval, record.Approval{Turn: turn.n, Ticket: ticket.ID, Outcome: "cancelled"}.Encode(nil))
@@ -139,11 +179,11 @@ func (s *Session) notApproved(turn *Turn, ticket *approval.Ticket) error {
 		d.Reasons = []string{ReasonPending}
 		d.Message = "the request needs approval, and nobody has decided yet"
 		d.Hint = "send the same request again once " + ticket.ID + " is approved, before " + ticket.ExpiresAt.UTC().Format(time.RFC3339)
-	case approval.Refused:
+	case approval.Denied:
 		d.Reasons = []string{ReasonDenied}
 		d.Message = "the request was refused by an approver"
-		if ticket.Denial != nil && ticket.Denial.Reason != "" {
-			d.Message += ": " + ticket.Denial.Reason
+		if ticket.Resolution != nil && ticket.Resolution.Reason != "" {
+			d.Message += ": " + ticket.Resolution.Reason
 		}
 		d.Hint = "do not send it again unchanged; ask the approver"
 	default:

@@ -85,7 +85,7 @@ func fieldRule(f input.Field, masks []policy.Mask) FieldRule {
 		}
 		spec := specOf(m)
 		if rule.Spec != nil {
-			spec = strongest(*rule.Spec, spec)
+			spec = mask.Join(*rule.Spec, spec)
 		}
 		rule.Spec, rule.Field = &spec, m.Field
 	}
@@ -114,22 +114,6 @@ func specOf(m policy.Mask) mask.Spec {
 	return mask.Spec{Method: m.Method, Keep: m.Keep, KeepFirst: m.KeepFirst, KeepDomain: m.KeepDomain}
 }
 
-var strength = map[string]int{"null": 5, "redact": 4, "hash": 3, "tokenise": 2, "partial": 1}
-
-// strongest joins two masks on one field: null > redact > hash > tokenise >
-// partial, and two different partials redact.
-func strongest(a, b mask.Spec) mask.Spec {
-	switch {
-	case a == b:
-		return a
-	case strength[a.Method] > strength[b.Method]:
-		return a
-	case strength[a.Method] < strength[b.Method]:
-		return b
-	}
-	return mask.Spec{Method: "redact"}
-}
-
 // detector returns the detector of every kind that masks ask for, and what to
 // do with a finding. Detectors are kept: there are few sets of kinds.
 func (g *Gate) detector(masks []policy.Mask) (*mask.Detector, func(string) mask.Spec, error) {
@@ -141,7 +125,7 @@ func (g *Gate) detector(masks []policy.Mask) (*mask.Detector, func(string) mask.
 		}
 		spec := specOf(m)
 		if old, twice := specs[m.Detect]; twice {
-			spec = strongest(old, spec)
+			spec = mask.Join(old, spec)
 		} else {
 			kinds = append(kinds, m.Detect)
 		}
