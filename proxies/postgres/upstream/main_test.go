@@ -94,7 +94,8 @@ func run(m *testing.M) (code int, err error) {
 	}
 	before := goleak.IgnoreCurrent()
 	if code = m.Run(); code == 0 {
-		if err := goleak.Find(before); err != nil {
+		// The shared cluster ends with the process.
+		if err := goleak.Find(before, goleak.IgnoreAnyFunction("github.com/regate-dev/regate/proxies/postgres/pgtest.startProcess.func1")); err != nil {
 			return 1, err
 		}
 	}
