@@ -186,7 +186,7 @@ func (d *Desk) Hold(ctx context.Context, t Ticket) (*Ticket, error) {
 	if len(t.Request) == 0 {
 		t.Request = json.RawMessage("null")
 	}
-	for range attempts {
+	for try := range attempts {
 		old, revision, err := d.find(ctx, t.Digest)
 		switch {
 		case err == nil && old.State.Open():
@@ -200,6 +200,9 @@ func (d *Desk) Hold(ctx context.Context, t Ticket) (*Ticket, error) {
 		held, err := d.create(ctx, t, revision)
 		if err != nil || held != nil {
 			return held, err
+		}
+		if err := pause(ctx, try); err != nil {
+			return nil, err
 		}
 	}
 	return nil, unavailable(nil, "hold a request: too many changes at once")

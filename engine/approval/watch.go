@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -51,6 +52,7 @@ func (d *Desk) Wait(ctx context.Context, id string) (*Ticket, error) {
 		if err != nil {
 			return nil, err
 		}
+		t = d.newer(t)
 		if t.State != Pending {
 			return t, nil
 		}
@@ -64,6 +66,17 @@ func (d *Desk) Wait(ctx context.Context, id string) (*Ticket, error) {
 		}
 		stop()
 	}
+}
+
+// newer returns the local copy where it is ahead of what was read: in a cluster
+// a read may come from a replica that is behind the watcher.
+func (d *Desk) newer(t *Ticket) *Ticket {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if l := d.local[t.ID]; l != nil && l.revision > t.revision {
+		return l.at(d.clock.Now())
+	}
+	return t
 }
 
 func (w *waiter) signal() {
@@ -157,11 +170,11 @@ func (d *Desk) startWatch(ctx context.Context) error {
 	}
 	d.stop = stop
 	loaded := make(chan struct{})
+	ready := sync.OnceFunc(func() { close(loaded) })
 	go func() {
 		defer close(d.done)
 		for {
-			d.follow(run, w, loaded)
-			loaded = nil
+			d.follow(run, w, ready)
 			for {
 				if run.Err() != nil {
 					return
@@ -200,7 +213,7 @@ func (d *Desk) watch(ctx context.Context) (jetstream.KeyWatcher, error) {
 
 // follow applies updates until the watcher ends. The first ones are the whole
 // bucket, up to a nil: what the local copy has beside them is gone.
-func (d *Desk) follow(ctx context.Context, w jetstream.KeyWatcher, loaded chan struct{}) {
+func (d *Desk) follow(ctx context.Context, w jetstream.KeyWatcher, ready func()) {
 	defer func() { _ = w.Stop() }()
 	seen := map[string]bool{}
 	for {
@@ -214,10 +227,7 @@ func (d *Desk) follow(ctx context.Context, w jetstream.KeyWatcher, loaded chan s
 			case entry == nil:
 				d.forget(seen)
 				seen = nil
-				if loaded != nil {
-					close(loaded)
-					loaded = nil
-				}
+				ready()
 			default:
 				if seen != nil {
 					seen[strings.TrimPrefix(entry.Key(), ticketPrefix)] = true
