@@ -49,7 +49,7 @@ func splitInitial(body []byte) (message []byte, present bool, err error) {
 	}
 	if string(name) != mechanism {
 		return nil, false, &Error{Code: codeInvalidAuth, Reason: ReasonUnsupportedAuth,
-			Message: fmt.Sprintf("the client chose the SASL mechanism %s, offered was %s", shown(strings.ToValidUTF8(string(name), "?")), mechanism)}
+			Message: fmt.Sprintf("the client chose the SASL mechanism %s, offered was %s", shown(printable(string(name))), mechanism)}
 	}
 	size, message := int32(binary.BigEndian.Uint32(rest)), rest[4:]
 	switch {

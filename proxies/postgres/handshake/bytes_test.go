@@ -244,7 +244,7 @@ func TestBadBytes(t *testing.T) {
 		{"SSH", plain, [][]byte{[]byte("SSH-2.0-OpenSSH_9.2\r\n")}, ReasonNotPostgres, ""},
 		{"length 0", plain, [][]byte{{0, 0, 0, 0}}, ReasonNotPostgres, ""},
 		{"length 7", plain, [][]byte{{0, 0, 0, 7, 0, 0, 0}}, ReasonNotPostgres, ""},
-		{"length too long", plain, [][]byte{binary.BigEndian.AppendUint32(nil, DefaultMaxStartup+1)}, ReasonNotPostgres, ""},
+		{"length too long", plain, [][]byte{binary.BigEndian.AppendUint32(nil, DefaultMaxStartup+5)}, ReasonNotPostgres, ""},
 		{"negative length", plain, [][]byte{{0x80, 0, 0, 0}}, ReasonNotPostgres, ""},
 		{"TLS without TLS", plain, [][]byte{{0x16, 3, 1}}, ReasonTLSUnavailable, ""},
 		{"SSL twice", plain, [][]byte{packet(codeSSL), packet(codeSSL)}, ReasonProtocol, codeProtocolViolation},
@@ -380,6 +380,102 @@ func TestBearerWithoutInitialResponse(t *testing.T) {
 		t.Fatalf("%v %q %q", failure, token, sent)
 	}
 }
+
+// Asking again inside TLS: GSS is refused, TLS in TLS is an error.
+func TestRequestsInsideTLS(t *testing.T) {
+	a := newAuthority(t)
+	s := serve(t, tlsFront(a.reloader(t)))
+	for _, test := range []struct {
+		inner  uint32
+		answer byte
+		reason string
+	}{{codeGSSENC, 'N', ""}, {codeSSL, 'E', ReasonProtocol}} {
+		conn, err := tls.Dial("tcp", s.addr(), &tls.Config{RootCAs: a.pool, ServerName: "localhost", NextProtos: []string{alpn}})
+		must(t, err)
+		_, err = conn.Write(packet(test.inner))
+		must(t, err)
+		var b [1]byte
+		_, err = io.ReadFull(conn, b[:])
+		must(t, err)
+		if b[0] != test.answer {
+			t.Fatalf("got %q, want %q", b[0], test.answer)
+		}
+		if test.reason == "" {
+			_, err = conn.Write(bytes.Join([][]byte{startupPacket(version30, "user", "agent"), message('p', goodToken+"\x00"), message('X', "")}, nil))
+			must(t, err)
+		}
+		_, _ = io.ReadAll(conn)
+		_ = conn.Close()
+		s.wait(t, 1)
+		if s.failure() != test.reason {
+			t.Fatalf("got %q, want %q", s.failure(), test.reason)
+		}
+	}
+}
+
+// A client older than version 17 cancels in plaintext whatever its session
+// uses.
+func TestPlaintextCancel(t *testing.T) {
+	a := newAuthority(t)
+	c, _, _, sent, failure := talk(t, tlsFront(a.reloader(t)), packet(codeCancel, 0, 0, 0, 9, 4, 3, 2, 1))
+	if failure != nil || c.Cancel == nil || c.Cancel.PID != 9 || string(c.Cancel.Secret) != "\x04\x03\x02\x01" || len(sent) > 0 {
+		t.Fatalf("%v %+v %q", failure, c, sent)
+	}
+}
+
+// The largest startup packet passes, one byte more does not.
+func TestStartupSize(t *testing.T) {
+	const fixed = "user\x00agent\x00application_name\x00"
+	for extra, reason := range []string{"", ReasonNotPostgres} {
+		name := strings.Repeat("x", DefaultMaxStartup-4-len(fixed)-2+extra)
+		b := startupPacket(version30, "user", "agent", "application_name", name)
+		if len(b) != 4+DefaultMaxStartup+extra {
+			t.Fatalf("%d bytes", len(b))
+		}
+		_, _, _, _, failure := talk(t, &Front{Plaintext: true}, b, message('p', goodToken+"\x00"))
+		if (failure == nil) != (reason == "") || failure != nil && failure.Reason != reason {
+			t.Fatalf("%d: %v", extra, failure)
+		}
+	}
+}
+
+// Whatever comes, nothing but an *Error or a token, and no token in plaintext
+// where that is not allowed.
+func FuzzAccept(f *testing.F) {
+	hello := startupPacket(version30, "user", "agent", "regate.auth", "oauthbearer")
+	f.Add(bytes.Join([][]byte{packet(codeGSSENC), packet(codeSSL), hello, saslInitial(mechanism, "n,,\x01auth=Bearer x\x01\x01")}, nil), true)
+	f.Add(bytes.Join([][]byte{startupPacket(version32, "user", "agent"), message('p', "token\x00")}, nil), false)
+	f.Add(packet(codeCancel, 1, 2, 3, 4, 5, 6, 7, 8), true)
+	f.Add([]byte("\x16\x03\x01\x00\x05\x01"), true)
+	f.Add([]byte("GET / HTTP/1.1"), true)
+	f.Fuzz(func(t *testing.T, stream []byte, plaintext bool) {
+		conn := &replay{in: bytes.NewReader(stream)}
+		c, err := (&Front{Plaintext: plaintext, OAuthBearer: true}).Accept(context.Background(), conn)
+		if err == nil && c.Cancel == nil {
+			var token string
+			token, err = c.Token(context.Background())
+			if err == nil && (!plaintext || token == "") {
+				t.Fatalf("token %q", token)
+			}
+		}
+		var e *Error
+		if err != nil && (!errors.As(err, &e) || unprintable(e.Message) != "" || !conn.closed) {
+			t.Fatalf("%#v, closed %v", err, conn.closed)
+		}
+	})
+}
+
+// replay is a client that has said everything and hears nothing.
+type replay struct {
+	net.Conn
+	in     *bytes.Reader
+	closed bool
+}
+
+func (r *replay) Read(b []byte) (int, error)  { return r.in.Read(b) }
+func (r *replay) Write(b []byte) (int, error) { return len(b), nil }
+func (r *replay) SetDeadline(time.Time) error { return nil }
+func (r *replay) Close() error                { r.closed = true; return nil }
 
 // Bytes put between the SSLRequest and the handshake reach nobody.
 func TestPlaintextBeforeTLS(t *testing.T) {

@@ -59,7 +59,7 @@ type Front struct {
 	// Timeout bounds a handshake, from Accept to the end of Token, and each
 	// write after it. 0: DefaultTimeout.
 	Timeout time.Duration
-	// MaxStartup bounds the startup packet in bytes, its length word included.
+	// MaxStartup bounds the startup packet in bytes, without its length word.
 	// 0: DefaultMaxStartup.
 	MaxStartup int
 	// MaxPassword bounds the message that carries the token, in bytes.
@@ -157,7 +157,7 @@ func (c *Client) packet(header [4]byte) ([]byte, error) {
 	if looksLikeHTTP(header) {
 		return nil, &Error{Reason: ReasonNotPostgres, Message: "the client speaks HTTP; this address speaks PostgreSQL", Cause: errHTTP}
 	}
-	if size < minPacket || size > uint32(c.front.maxStartup()) {
+	if size < minPacket || uint64(size) > uint64(c.front.maxStartup())+4 {
 		// PostgreSQL answers nothing here either: whoever sent this would not
 		// understand it.
 		return nil, &Error{Reason: ReasonNotPostgres, Message: fmt.Sprintf("the first packet has an impossible length: %d bytes", size)}

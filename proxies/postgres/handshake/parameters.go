@@ -129,6 +129,16 @@ func unprintable(s string) string {
 	return ""
 }
 
+// printable replaces what unprintable finds.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsGraphic(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
 // shown quotes a client's text for a message, short enough for a log.
 func shown(s string) string {
 	const most = 64

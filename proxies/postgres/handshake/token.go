@@ -87,7 +87,7 @@ func (c *Client) answer() ([]byte, error) {
 	switch {
 	case size < 4:
 		return nil, &Error{Code: codeProtocolViolation, Reason: ReasonProtocol, Message: "invalid password packet size"}
-	case size-4 > uint32(c.front.maxPassword()):
+	case uint64(size) > uint64(c.front.maxPassword())+4:
 		return nil, &Error{Code: codeProtocolViolation, Reason: ReasonOversized,
 			Message: fmt.Sprintf("the token is longer than %d bytes", c.front.maxPassword())}
 	}

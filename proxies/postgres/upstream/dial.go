@@ -151,9 +151,11 @@ func take(hijacked *pgconn.HijackedConn, frames *frameReader, dialer *net.Dialer
 		return nil, err
 	}
 	// For Cancel: pgconn knows how to reach the same server in the same way.
+	// It needs no buffers for that, and no password.
 	hijacked.Config.DialFunc = dialer.DialContext
 	hijacked.Config.Password = ""
-	hijacked.Config.BuildFrontend = pgproto3.NewFrontend
+	hijacked.Config.BuildFrontend = func(io.Reader, io.Writer) *pgproto3.Frontend { return nil }
+	hijacked.Config.MaxProtocolMessageBodyLen = 0
 	if conn.canceller, err = pgconn.Construct(hijacked); err != nil {
 		return nil, err
 	}

@@ -312,6 +312,22 @@ func TestBytesBehindLogin(t *testing.T) {
 	}
 }
 
+// A login whose first write is slow: pgconn then reads in the background, past
+// the login, and what it has read is not lost either.
+func TestBytesReadInBackground(t *testing.T) {
+	const notice = "N\x00\x00\x00\x0bSNOTE\x00\x00"
+	reached := fake(t, func(conn net.Conn) {
+		_, _ = conn.Write([]byte("R\x00\x00\x00\x08\x00\x00\x00\x00Z\x00\x00\x00\x05I" + notice))
+		time.Sleep(100 * time.Millisecond) // the client's write is stuck meanwhile
+		_, _ = io.Copy(io.Discard, conn)
+	})
+	c := dial(t, Target{Address: reached, Database: "x", User: "x", Auth: []Auth{AuthTrust}}, "",
+		map[string]string{"application_name": strings.Repeat("x", 64<<20)})
+	if string(c.Buffered) != notice {
+		t.Fatalf("buffered %q", c.Buffered)
+	}
+}
+
 func TestFrames(t *testing.T) {
 	stream := "R\x00\x00\x00\x08\x00\x00\x00\x00Z\x00\x00\x00\x05IN\x00\x00\x00\x04"
 	for size := 1; size < 40; size++ {
