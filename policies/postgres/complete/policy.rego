@@ -1,0 +1,49 @@
+# METADATA
+# title: Nothing that is not understood
+# description: |
+#   Denies what regate could not resolve, and what runs text that is not in the
+#   statement (DO, EXECUTE of built strings, functions not known to be harmless).
+#   Settings: opaque_for (groups that may run opaque statements).
+# scope: package
+# schemas:
+#   - input: schema.postgres
+# custom:
+#   regate: {protocols: [postgres], mode: enforce}
+package regate.policies.regate.sql_complete
+
+import data.regate.lib.principal
+import data.regate.lib.settings
+
+settings_known if settings.strings("sql_complete", "opaque_for")
+
+deny contains {
+	"id": "regate.sql_complete/incomplete", "severity": "medium",
+	"msg": sprintf("the statement refers to something unknown: %s", [concat(", ", what)]),
+	"hint": "Name existing objects with their schema.",
+} if {
+	input.complete == false
+	what := sort({u.what | some u in input.unknown})
+}
+
+deny contains {
+	"id": "regate.sql_complete/unknown", "severity": "medium",
+	"msg": "the statement could not be analysed",
+	"hint": "Send one plain SQL statement.",
+} if {
+	input.action.verb == "unknown"
+}
+
+deny contains {
+	"id": "regate.sql_complete/opaque", "severity": "medium",
+	"msg": "what this statement runs is not in its text",
+	"hint": "Send the statements themselves instead of DO, EXECUTE or unknown functions.",
+} if {
+	input.action.opaque == true
+	not may_be_opaque
+}
+
+may_be_opaque if principal.in_any(settings.strings("sql_complete", "opaque_for"))
+
+deny contains {"id": "regate.sql_complete/settings", "msg": "the settings of regate.sql_complete are missing or of the wrong type"} if {
+	not settings_known
+}

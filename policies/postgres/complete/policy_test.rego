@@ -1,0 +1,33 @@
+package regate.policies.regate.sql_complete_test
+
+import data.regate.policies.regate.sql_complete
+
+request(action) := {
+	"stage": "request", "complete": true,
+	"subject": {"groups": ["analysts"]},
+	"action": object.union({"verb": "select", "verbs": ["select"], "writes": false, "ddl": false, "opaque": false, "locks": false, "has_where": true, "where_constant": false}, action),
+	"resource": {"schema_names": ["public"], "tables": {"public.t": {"kind": "table"}}},
+	"target": {"labels": {"env": "prod"}},
+}
+
+ids(set_of) := {element.id | some element in set_of}
+
+test_understood_passes if sql_complete.deny == set() with input as request({})
+
+test_incomplete if {
+	doc := object.union(request({}), {"complete": false, "unknown": [{"what": "relation:x", "why": "not in catalogue"}]})
+	{d.msg | some d in sql_complete.deny} == {"the statement refers to something unknown: relation:x"} with input as doc
+}
+
+test_unknown_verb if {
+	ids(sql_complete.deny) == {"regate.sql_complete/unknown"} with input as request({"verb": "unknown"})
+}
+
+test_opaque if {
+	ids(sql_complete.deny) == {"regate.sql_complete/opaque"} with input as request({"opaque": true})
+	sql_complete.deny == set() with input as request({"opaque": true}) with data.regate.settings as {"sql_complete": {"opaque_for": ["analysts"]}}
+}
+
+test_settings if {
+	ids(sql_complete.deny) == {"regate.sql_complete/settings"} with input as request({}) with data.regate.defaults as {}
+}

@@ -1,0 +1,38 @@
+# METADATA
+# title: No destructive DDL
+# description: |
+#   DROP and TRUNCATE (and what else `verbs` names) are denied but for members of
+#   `exempt`. Temporary tables may be dropped.
+#   Settings: verbs, exempt (lists of strings).
+# scope: package
+# schemas:
+#   - input: schema.postgres
+# custom:
+#   regate: {protocols: [postgres], mode: enforce}
+package regate.policies.regate.sql_no_destructive_ddl
+
+import data.regate.lib.principal
+import data.regate.lib.settings
+import data.regate.lib.sql
+
+settings_known if {
+	settings.strings("sql_no_destructive_ddl", "verbs")
+	settings.strings("sql_no_destructive_ddl", "exempt")
+}
+
+deny contains {
+	"id": "regate.sql_no_destructive_ddl/destroys", "severity": "high",
+	"msg": sprintf("%s is not allowed: it destroys data", [upper(verb)]),
+	"hint": "Ask the owner of the database to do it.",
+} if {
+	some verb in settings.strings("sql_no_destructive_ddl", "verbs")
+	verb in input.action.verbs
+	not sql.only_temporary_tables
+	not is_exempt
+}
+
+is_exempt if principal.in_any(settings.strings("sql_no_destructive_ddl", "exempt"))
+
+deny contains {"id": "regate.sql_no_destructive_ddl/settings", "msg": "the settings of regate.sql_no_destructive_ddl are missing or of the wrong type"} if {
+	not settings_known
+}

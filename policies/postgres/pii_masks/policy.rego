@@ -1,0 +1,38 @@
+# METADATA
+# title: PII masks
+# description: |
+#   Columns in `fields` and values of the kinds in `detect` are masked for everybody
+#   who is not a member of `exempt`. The values of both are masks without id and
+#   field, e.g. {"method": "partial", "keep": 4}.
+#   Settings: fields, detect (objects), exempt (list of groups).
+# scope: package
+# schemas:
+#   - input: schema.postgres
+# custom:
+#   regate: {protocols: [postgres], mode: enforce}
+package regate.policies.regate.sql_pii_masks
+
+import data.regate.lib.principal
+import data.regate.lib.settings
+
+settings_known if {
+	settings.table("sql_pii_masks", "fields")
+	settings.table("sql_pii_masks", "detect")
+	settings.strings("sql_pii_masks", "exempt")
+}
+
+mask contains object.union(how, {"id": "regate.sql_pii_masks/field", "field": field}) if {
+	some field, how in settings.table("sql_pii_masks", "fields")
+	not is_exempt
+}
+
+mask contains object.union(how, {"id": "regate.sql_pii_masks/detect", "detect": kind}) if {
+	some kind, how in settings.table("sql_pii_masks", "detect")
+	not is_exempt
+}
+
+is_exempt if principal.in_any(settings.strings("sql_pii_masks", "exempt"))
+
+deny contains {"id": "regate.sql_pii_masks/settings", "msg": "the settings of regate.sql_pii_masks are missing or of the wrong type"} if {
+	not settings_known
+}

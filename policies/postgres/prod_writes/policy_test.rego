@@ -1,0 +1,37 @@
+package regate.policies.regate.sql_prod_writes_test
+
+import data.regate.policies.regate.sql_prod_writes
+
+request(action) := {
+	"stage": "request", "complete": true,
+	"subject": {"groups": ["analysts"]},
+	"action": object.union({"verb": "select", "verbs": ["select"], "writes": false, "ddl": false, "opaque": false, "locks": false, "has_where": true, "where_constant": false}, action),
+	"resource": {"schema_names": ["public"], "tables": {"public.t": {"kind": "table"}}},
+	"target": {"labels": {"env": "prod"}},
+}
+
+ids(set_of) := {element.id | some element in set_of}
+
+update := request({"verb": "update", "verbs": ["update"], "writes": true})
+
+test_prod_write_waits if {
+	sql_prod_writes.require_approval == {{
+		"id": "regate.sql_prod_writes/approve", "msg": "UPDATE on prod needs approval",
+		"from": ["group:dba"], "count": 1, "ttl": "15m", "wait": "60s",
+	}} with input as update
+	sql_prod_writes.deny == set() with input as update
+}
+
+test_reads_pass if sql_prod_writes.require_approval == set() with input as request({})
+
+test_elsewhere_passes if {
+	sql_prod_writes.require_approval == set() with input as object.union(update, {"target": {"labels": {"env": "dev"}}})
+}
+
+test_exempt if {
+	sql_prod_writes.require_approval == set() with input as update with data.regate.settings as {"sql_prod_writes": {"exempt": ["analysts"]}}
+}
+
+test_settings if {
+	ids(sql_prod_writes.deny) == {"regate.sql_prod_writes/settings"} with input as update with data.regate.settings as {"sql_prod_writes": {"count": 0}}
+}

@@ -1,0 +1,55 @@
+# METADATA
+# title: Row limits
+# description: |
+#   Limits what one statement may return and how long it may run. A member of a
+#   group in `rows_by_group` gets the largest number of its groups instead of `rows`.
+#   0 means no limit.
+#   Settings: rows, bytes, seconds (whole numbers), rows_by_group (object of
+#   {"rows": number}).
+# scope: package
+# schemas:
+#   - input: schema.postgres
+# custom:
+#   regate: {protocols: [postgres], mode: enforce}
+package regate.policies.regate.sql_row_limits
+
+import data.regate.lib.settings
+
+settings_known if {
+	settings.count_of("sql_row_limits", "rows") >= 0
+	settings.count_of("sql_row_limits", "bytes") >= 0
+	settings.count_of("sql_row_limits", "seconds") >= 0
+	every how in settings.table("sql_row_limits", "rows_by_group") {
+		is_number(how.rows)
+	}
+}
+
+of_groups := {how.rows |
+	some group, how in settings.table("sql_row_limits", "rows_by_group")
+	group in input.subject.groups
+}
+
+unlimited if 0 in of_groups
+
+rows := max(of_groups) if {
+	count(of_groups) > 0
+	not unlimited
+}
+
+rows := settings.count_of("sql_row_limits", "rows") if count(of_groups) == 0
+
+limit contains {"id": "regate.sql_row_limits/rows", "rows": rows} if rows > 0
+
+limit contains {"id": "regate.sql_row_limits/bytes", "bytes": bytes} if {
+	bytes := settings.count_of("sql_row_limits", "bytes")
+	bytes > 0
+}
+
+limit contains {"id": "regate.sql_row_limits/seconds", "seconds": seconds} if {
+	seconds := settings.count_of("sql_row_limits", "seconds")
+	seconds > 0
+}
+
+deny contains {"id": "regate.sql_row_limits/settings", "msg": "the settings of regate.sql_row_limits are missing or of the wrong type"} if {
+	not settings_known
+}

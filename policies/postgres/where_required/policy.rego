@@ -1,0 +1,45 @@
+# METADATA
+# title: WHERE required
+# description: |
+#   UPDATE and DELETE need a WHERE clause, also inside a CTE, and one that refers to
+#   a column: WHERE true is none.
+#   Settings: exempt (list of groups).
+# scope: package
+# schemas:
+#   - input: schema.postgres
+# custom:
+#   regate: {protocols: [postgres], mode: enforce}
+package regate.policies.regate.sql_where_required
+
+import data.regate.lib.principal
+import data.regate.lib.settings
+
+settings_known if settings.strings("sql_where_required", "exempt")
+
+deny contains {
+	"id": "regate.sql_where_required/missing", "severity": "high",
+	"msg": "UPDATE and DELETE need a WHERE clause",
+	"hint": "Say which rows are meant.",
+} if {
+	some verb in ["update", "delete"]
+	verb in input.action.verbs
+	input.action.has_where != true
+	not is_exempt
+}
+
+deny contains {
+	"id": "regate.sql_where_required/constant", "severity": "high",
+	"msg": "the WHERE clause of an UPDATE or DELETE must refer to a column",
+	"hint": "Say which rows are meant.",
+} if {
+	some verb in ["update", "delete"]
+	verb in input.action.verbs
+	input.action.where_constant == true
+	not is_exempt
+}
+
+is_exempt if principal.in_any(settings.strings("sql_where_required", "exempt"))
+
+deny contains {"id": "regate.sql_where_required/settings", "msg": "the settings of regate.sql_where_required are missing or of the wrong type"} if {
+	not settings_known
+}
