@@ -193,41 +193,37 @@ func (d *Document) Entries() []Entry {
 	shared := func(key string, p *Part) Entry {
 		return Entry{Key: key, JSON: p.JSON(), Digest: p.Digest(), Part: p.orNull()}
 	}
-	own := func(key string, v any) Entry {
-		raw, err := json.Marshal(v)
-		if err == nil {
-			raw, err = jcs.Transform(raw)
-		}
-		if err != nil {
-			panic(fmt.Sprintf("input: %s does not marshal: %v", key, err))
-		}
+	own := func(key string, raw []byte) Entry {
 		return Entry{Key: key, JSON: raw, Digest: sha256.Sum256(raw)}
 	}
-	list := func(key string, p *Part) Entry {
-		if p == nil {
-			p = emptyList
-		}
-		return shared(key, p)
+	approvals := fixed["approvals"]
+	if len(d.Approvals) > 0 {
+		approvals = own("approvals", canonical(d.Approvals))
 	}
+	complete := fixed["incomplete"]
+	if d.Complete {
+		complete = fixed["complete"]
+	}
+	// In sorted order, but for the protocol's own key, which differs.
 	entries := []Entry{
 		shared("action", d.Action),
 		shared("actor", d.Actor),
-		own("approvals", nonNil(d.Approvals)),
+		approvals,
 		shared("asserted", d.Asserted),
-		own("complete", d.Complete),
+		complete,
 		shared("enforcer", d.Enforcer),
 		list("parameters", d.Parameters),
-		own("protocol", d.Protocol),
-		own("request", d.Request),
+		own("protocol", appendString(nil, string(d.Protocol))),
+		own("request", d.Request.appendJSON(nil)),
 		shared("resource", d.Resource),
 		shared("response", d.Response),
-		own("schema", Schema),
-		own("session", d.Session.normal()),
+		fixed["schema"],
+		own("session", d.Session.appendJSON(nil)),
 		shared(d.Protocol.DetailKey(), d.Detail),
-		own("stage", d.Stage),
+		own("stage", appendString(nil, string(d.Stage))),
 		shared("subject", d.Subject),
 		shared("target", d.Target),
-		own("time", d.Time.UTC().Format(time.RFC3339Nano)),
+		own("time", appendString(nil, d.Time.UTC().Format(time.RFC3339Nano))),
 		list("unknown", d.Unknown),
 	}
 	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Key, b.Key) })
@@ -263,14 +259,29 @@ func (d *Document) Digest() Digest {
 	return sum
 }
 
-func (s Session) normal() Session {
-	s.Labels = nonNil(s.Labels)
-	return s
-}
-
-func nonNil[T any](s []T) []T {
-	if s == nil {
-		return []T{}
+// fixed are the entries that take few values.
+var fixed = func() map[string]Entry {
+	m := map[string]Entry{}
+	for name, e := range map[string]struct{ key, json string }{
+		"approvals":  {"approvals", "[]"},
+		"complete":   {"complete", "true"},
+		"incomplete": {"complete", "false"},
+		"schema":     {"schema", `"` + Schema + `"`},
+	} {
+		m[name] = Entry{Key: e.key, JSON: []byte(e.json), Digest: sha256.Sum256([]byte(e.json))}
 	}
-	return s
+	return m
+}()
+
+// canonical marshals v to its RFC 8785 form. It panics where v does not
+// marshal, which the types of this package always do.
+func canonical(v any) []byte {
+	raw, err := json.Marshal(v)
+	if err == nil {
+		raw, err = jcs.Transform(raw)
+	}
+	if err != nil {
+		panic(fmt.Sprintf("input: %T does not marshal: %v", v, err))
+	}
+	return raw
 }

@@ -55,3 +55,18 @@ func TestPartIsCanonical(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+func FuzzAppend(f *testing.F) {
+	f.Add("psql", "10.0.0.1:5", int64(3))
+	f.Add("a\"\\\b\f\n\r\t\x00\x1f\x7f\xff é \u2028 <&>", "", int64(1<<60))
+	f.Fuzz(func(t *testing.T, application, label string, n int64) {
+		s := Session{ID: label, Client: Client{Application: application}, Labels: []string{label, application}, Usage: Usage{Rows: n % (1 << 53)}}
+		if got, want := string(s.appendJSON(nil)), string(canonical(s)); got != want {
+			t.Errorf("session\n got %s\nwant %s", got, want)
+		}
+		r := Request{ID: application, Digest: label}
+		if got, want := string(r.appendJSON(nil)), string(canonical(r)); got != want {
+			t.Errorf("request\n got %s\nwant %s", got, want)
+		}
+	})
+}

@@ -3,11 +3,7 @@ package input
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"fmt"
 	"sync"
-
-	"github.com/gowebpki/jcs"
 )
 
 // Digest is a SHA-256.
@@ -46,16 +42,7 @@ func (p *Part) Value() any { return p.orNull().value }
 
 func (p *Part) load() {
 	p.once.Do(func() {
-		raw, err := json.Marshal(p.value)
-		if err == nil {
-			raw, err = jcs.Transform(raw)
-		}
-		if err != nil {
-			// The types of this package always marshal; a value that does not
-			// is a defect of the proxy that built it, and the gate turns the
-			// panic into a denial.
-			panic(fmt.Sprintf("input: part %T does not marshal: %v", p.value, err))
-		}
+		raw := canonical(p.value)
 		p.json = raw
 		p.digest = sha256.Sum256(raw)
 	})
