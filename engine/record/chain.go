@@ -2,6 +2,7 @@ package record
 
 import (
 	"crypto/ed25519"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -152,3 +153,5 @@ func readAll(f *follower, open eventSource, gaps map[uint64]Gap) {
 		f.report(f.seq, err)
 	}
 }
+
+func hashOf(b []byte) Hash { return sha256.Sum256(b) }

@@ -91,13 +91,10 @@ func (r *Recorder) takeFrame(ctx context.Context, f Frame, raw []byte) {
 		r.bury(ctx, f)
 		delete(r.frames, newest)
 	}
-	switch last, known := r.frames[f.Epoch]; {
-	case known && f.Seq > last+1+f.Unacked:
+	// A frame that is delivered again is taken again: its events are told apart
+	// one by one.
+	if last, known := r.frames[f.Epoch]; known && f.Seq > last+1+f.Unacked {
 		r.log.WithField("gateway", f.Gateway).Errorf("frames %d to %d are missing in the journal", last+1, f.Seq-1)
-	case !known || f.Seq > last:
-	default:
-		// Delivered again. Its events are told apart one by one.
-		_ = last
 	}
 	r.frames[f.Epoch] = max(r.frames[f.Epoch], f.Seq)
 	_ = f.Each(func(e Event, encoded []byte) error {
@@ -109,23 +106,20 @@ func (r *Recorder) takeFrame(ctx context.Context, f Frame, raw []byte) {
 func (r *Recorder) takeEvent(ctx context.Context, f Frame, e Event, encoded, raw []byte) {
 	s := r.live[e.Session]
 	if s == nil {
-		if r.archived(ctx, e) {
-			return // delivered again
+		row, known := r.archived(ctx, e.Session)
+		if known {
+			r.afterEnd(f, e, row, raw)
+			return
 		}
 		s = newSession(newSpoolFile(r.opts.Dir, e.Session, f.Gateway, f.Epoch))
 		r.live[e.Session] = s
 	}
-	if e.Seq <= s.seq {
-		// Delivered again, or of a session that was closed for its gateway
-		// while that was still alive.
-		if s.ended && s.epoch == f.Epoch && f.Epoch.Compare(r.epochs[f.Gateway]) < 0 {
-			r.keepLate(f, raw)
-		}
+	if s.ended {
+		r.afterEnd(f, e, s.tally.row, raw)
 		return
 	}
-	if s.ended {
-		r.keepLate(f, raw)
-		return
+	if e.Seq <= s.seq {
+		return // delivered again
 	}
 	at := s.size + int64(len(s.tail))
 	if e.Seq != s.seq+1 {
@@ -152,18 +146,27 @@ func (r *Recorder) keepLate(f Frame, raw []byte) {
 	r.late[key] = raw
 }
 
-// archived reports whether an event is of a session that the archive has.
-func (r *Recorder) archived(ctx context.Context, e Event) bool {
+// afterEnd takes an event of a session that has ended: one that is delivered
+// again, or one that should not be. The close of a dead gateway's session is
+// not in the journal, so whatever has its number there is of the second kind.
+func (r *Recorder) afterEnd(f Frame, e Event, row SessionRow, raw []byte) {
+	if e.Seq > row.Events || (e.Seq == row.Events && row.Reason == ReasonGatewayDied) {
+		r.keepLate(f, raw)
+	}
+}
+
+// archived returns the index's row of a session that the archive has.
+func (r *Recorder) archived(ctx context.Context, id ulid.ULID) (SessionRow, bool) {
 	for {
-		row, err := r.opts.Index.Session(ctx, e.Session.String())
+		row, err := r.opts.Index.Session(ctx, id.String())
 		switch {
 		case err == nil:
-			return row.State == StateArchived && row.Events >= e.Seq
+			return row, row.State == StateArchived
 		case errors.Is(err, ErrNoSession):
-			return false
+			return SessionRow{}, false
 		}
 		if ctx.Err() != nil {
-			return false // nothing of this batch will be acknowledged
+			return SessionRow{}, false // nothing of this batch will be acknowledged
 		}
 		r.setFailure(err)
 		pause(ctx, retryEvery)

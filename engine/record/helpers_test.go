@@ -4,10 +4,14 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"fmt"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"gocloud.dev/blob"
+	"gocloud.dev/blob/fileblob"
 
 	"github.com/regate-dev/regate/engine/state"
 )
@@ -74,4 +78,150 @@ func must(t testing.TB, a *Ack) {
 	if err := a.Wait(ctx); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// rig is a gateway's recording as a whole, in one directory.
+type rig struct {
+	dir      string
+	state    *state.State
+	journal  *Journal
+	recorder *Recorder
+	bucket   *blob.Bucket
+	index    *Index
+}
+
+func newRig(t testing.TB, dir string, change func(*JournalOptions)) *rig {
+	t.Helper()
+	r := &rig{dir: dir, state: openState(t, filepath.Join(dir, "state"))}
+	r.journal = openJournal(t, r.state, change)
+	r.bucket = openBucket(t, filepath.Join(dir, "archive"))
+	r.index = openTestIndex(t, filepath.Join(dir, "index.db"))
+	r.recorder = openRecorder(t, r.state, r.bucket, r.index, "main", filepath.Join(dir, "spool"))
+	return r
+}
+
+func openBucket(t testing.TB, dir string) *blob.Bucket {
+	t.Helper()
+	bucket, err := fileblob.OpenBucket(dir, &fileblob.Options{CreateDir: true, NoTempDir: true, Metadata: fileblob.MetadataDontWrite})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = bucket.Close() })
+	return bucket
+}
+
+func openTestIndex(t testing.TB, path string) *Index {
+	t.Helper()
+	x, err := OpenIndex(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = x.Close() })
+	return x
+}
+
+func openRecorder(t testing.TB, st *state.State, bucket *blob.Bucket, index *Index, name, spool string) *Recorder {
+	t.Helper()
+	r, err := OpenRecorder(t.Context(), RecorderOptions{
+		JetStream: st.JetStream(), Name: name, Dir: spool, Bucket: bucket, Index: index, Key: testKey, Logger: testLog(t),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeRecorder(t, r) })
+	return r
+}
+
+func closeRecorder(t testing.TB, r *Recorder) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := r.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func flush(t testing.TB, r *Recorder) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	if err := r.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stop ends everything in order and leaves the files.
+func (r *rig) stop(t testing.TB) {
+	t.Helper()
+	closeJournal(t, r.journal)
+	closeRecorder(t, r.recorder)
+	closeState(t, r.state)
+}
+
+// verify verifies the archive, the spool and the journal, as an auditor with
+// the public key would.
+func (r *rig) verify(t testing.TB) *Report {
+	t.Helper()
+	report, err := Verify(t.Context(), VerifyOptions{
+		Bucket: r.bucket, Spool: filepath.Join(r.dir, "spool"), Journal: r.state.JetStream(), Key: testPublic,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+func wantOK(t testing.TB, report *Report) {
+	t.Helper()
+	if !report.OK {
+		for _, p := range report.Problems {
+			t.Error(p)
+		}
+	}
+}
+
+// sampleTurn appends the events of one statement, as the gate does, and
+// returns the last acknowledgement.
+func sampleTurn(w *Writer, turn uint64, effect, text string) *Ack {
+	intern := func(v string) uint32 { return w.Intern(sha256.Sum256([]byte(v)), []byte(v)) }
+	now := time.Now().UnixNano()
+	entries := []InputEntry{
+		{Key: "action", Part: intern(`{"verb":"select","writes":false}`)},
+		{Key: "resource", Part: intern(`{"kind":"table","names":["public.users"],"table_names":["public.users"]}`)},
+		{Key: "sql", Part: intern(fmt.Sprintf(`{"command":"select","text":%q}`, text))},
+		{Key: "stage", JSON: []byte(`"request"`)},
+	}
+	req := Request{Turn: turn, Time: now, ID: fmt.Sprintf("r%d", turn), Stage: "request", Input: entries}
+	req.InputDigest = digestOf(w, entries)
+	w.Append(KindRequest, req.Encode(nil))
+	ruling := intern(fmt.Sprintf(`{"effect":%q,"reasons":[{"id":"acme.sql/rule","effect":%q,"msg":"because"}]}`, effect, effect))
+	ack := w.Append(KindDecision, Decision{
+		Turn: turn, ID: fmt.Sprintf("%s-%d", w.ID(), turn), Time: now, Stage: "request", Effect: effect, Ruling: ruling,
+	}.Encode(nil))
+	if effect != "allow" {
+		return ack
+	}
+	w.Append(KindForward, Forward{Turn: turn}.Encode(nil))
+	w.Append(KindChunk, Chunk{Turn: turn, Format: "test/text", Data: []byte("row of " + text + "\n")}.Encode(nil))
+	return w.Append(KindOutcome, Outcome{Turn: turn, Rows: 1, Bytes: 10, Tag: "SELECT 1", DurationNS: 1000}.Encode(nil))
+}
+
+// digestOf computes an input digest the way the gate's document does.
+func digestOf(w *Writer, entries []InputEntry) Hash {
+	byIndex := map[uint32]Hash{}
+	w.mu.Lock()
+	for d, i := range w.parts {
+		byIndex[i] = d
+	}
+	w.mu.Unlock()
+	h := sha256.New()
+	for _, e := range entries {
+		sum, ok := byIndex[e.Part]
+		if !ok {
+			sum = sha256.Sum256(e.JSON)
+		}
+		h.Write([]byte(e.Key))
+		h.Write([]byte{0})
+		h.Write(sum[:])
+	}
+	return Hash(h.Sum(nil))
 }

@@ -1,0 +1,3 @@
+package record
+
+func child(role string) int { return 2 }

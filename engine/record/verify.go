@@ -1,0 +1,484 @@
+package record
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
+	"gocloud.dev/blob"
+)
+
+// VerifyOptions says what to verify. What is nil or empty is left out.
+type VerifyOptions struct {
+	Bucket *blob.Bucket
+	// Spool is a recorder's directory.
+	Spool string
+	// Journal is that of a stopped gateway, or one that is at rest.
+	Journal jetstream.JetStream
+	// Key is the public key of the receipts. Nil: signatures are not checked,
+	// and the report says so.
+	Key ed25519.PublicKey
+	// Sessions bounds the work to these ids.
+	Sessions []string
+}
+
+// Problem is something that is wrong, and where.
+type Problem struct {
+	Session string `json:"session,omitempty"`
+	Event   uint64 `json:"event,omitempty"` // sequence number, 0 where it is not one event's
+	Place   string `json:"place,omitempty"` // the archive's object, the spool's file, or the journal's frame
+	Text    string `json:"text"`
+}
+
+// String returns the problem as one line.
+func (p Problem) String() string {
+	var b strings.Builder
+	if p.Session != "" {
+		fmt.Fprintf(&b, "session %s", p.Session)
+	}
+	if p.Event != 0 {
+		fmt.Fprintf(&b, " event %d", p.Event)
+	}
+	if p.Place != "" {
+		fmt.Fprintf(&b, " (%s)", p.Place)
+	}
+	return strings.TrimSpace(b.String() + ": " + p.Text)
+}
+
+// SessionReport is what was verified of one session.
+type SessionReport struct {
+	ID        string `json:"id"`
+	Where     string `json:"where"` // "archive", "spool" or "journal": where its last event is
+	Events    uint64 `json:"events"`
+	Lost      uint64 `json:"lost"`   // events that are declared lost
+	State     string `json:"state"`  // "closed" or "open"
+	Reason    string `json:"reason"` // of the close
+	Signed    bool   `json:"signed"` // the receipt's signature was checked and is right
+	FinalHash string `json:"final_hash"`
+	Problems  int    `json:"problems"`
+}
+
+// Report is the result of Verify.
+type Report struct {
+	OK       bool            `json:"ok"`
+	Sessions []SessionReport `json:"sessions"`
+	Events   uint64          `json:"events"`
+	Frames   uint64          `json:"frames"` // of the journal
+	Problems []Problem       `json:"problems"`
+	Notes    []string        `json:"notes"`
+}
+
+type verifier struct {
+	opts   VerifyOptions
+	report Report
+	only   map[ulid.ULID]bool
+
+	wanted  map[ulid.ULID]uint64         // the first event that the journal has of a session
+	gaps    map[ulid.ULID]map[uint64]Gap // that the journal declares
+	heads   map[ulid.ULID]Hash           // the chain hash before wanted
+	reports map[ulid.ULID]*SessionReport
+	numbers map[string]map[uint64]string // by gateway and epoch: session number → id
+	lasts   map[ulid.ULID]uint64         // the last event that archive or spool have
+}
+
+// Verify reads everything and reports all that is wrong. The error is for what
+// could not be read at all.
+func Verify(ctx context.Context, opts VerifyOptions) (*Report, error) {
+	v := &verifier{
+		opts: opts, only: map[ulid.ULID]bool{}, wanted: map[ulid.ULID]uint64{}, gaps: map[ulid.ULID]map[uint64]Gap{},
+		heads: map[ulid.ULID]Hash{}, reports: map[ulid.ULID]*SessionReport{}, numbers: map[string]map[uint64]string{},
+		lasts:  map[ulid.ULID]uint64{},
+		report: Report{Sessions: []SessionReport{}, Problems: []Problem{}, Notes: []string{}},
+	}
+	for _, s := range opts.Sessions {
+		id, err := ulid.ParseStrict(s)
+		if err != nil {
+			return nil, fmt.Errorf("verify: session %q: %w", s, err)
+		}
+		v.only[id] = true
+	}
+	if opts.Key == nil {
+		v.note("no public key was given: signatures were not checked")
+	}
+	err := v.journal(ctx, v.survey)
+	if err == nil {
+		err = v.archive(ctx)
+	}
+	if err == nil {
+		err = v.spool()
+	}
+	if err == nil {
+		err = v.readJournal(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	for id := range v.only {
+		if v.reports[id] == nil {
+			v.problem(Problem{Session: id.String(), Text: "it is nowhere"})
+		}
+	}
+	if len(v.only) == 0 {
+		v.checkNumbers()
+	}
+	for _, r := range v.reports {
+		v.report.Sessions = append(v.report.Sessions, *r)
+		v.report.Events += r.Events
+	}
+	slices.SortFunc(v.report.Sessions, func(a, b SessionReport) int { return strings.Compare(a.ID, b.ID) })
+	v.report.OK = len(v.report.Problems) == 0
+	return &v.report, nil
+}
+
+func (v *verifier) note(format string, args ...any) {
+	v.report.Notes = append(v.report.Notes, fmt.Sprintf(format, args...))
+}
+
+func (v *verifier) problem(p Problem) { v.report.Problems = append(v.report.Problems, p) }
+
+func (v *verifier) wants(id ulid.ULID) bool { return len(v.only) == 0 || v.only[id] }
+
+// watch captures the chain hash that the journal's first event of a session
+// follows from, while the session is read from elsewhere.
+func (v *verifier) watch(id ulid.ULID, source eventSource) eventSource {
+	first, ok := v.wanted[id]
+	if !ok {
+		return source
+	}
+	return func() (func() (Event, []byte, error), func() error, error) {
+		next, done, err := source()
+		if err != nil {
+			return nil, nil, err
+		}
+		head := genesis(id)
+		return func() (Event, []byte, error) {
+			e, encoded, err := next()
+			if err == nil {
+				head = chain(head, encoded)
+				if e.Seq == first-1 {
+					v.heads[id] = head
+				}
+			}
+			return e, encoded, err
+		}, done, nil
+	}
+}
+
+// session verifies the events of one file.
+func (v *verifier) session(id ulid.ULID, where, place string, source eventSource) *follower {
+	problems := 0
+	f := follow(id, v.opts.Key, v.watch(id, source), func(seq uint64, err error) {
+		problems++
+		v.problem(Problem{Session: id.String(), Event: seq, Place: place, Text: err.Error()})
+	})
+	v.enter(id, where, f, problems)
+	v.lasts[id] = f.seq
+	return f
+}
+
+// enter puts what a follower found into the session's report.
+func (v *verifier) enter(id ulid.ULID, where string, f *follower, problems int) {
+	r := v.reports[id]
+	if r == nil {
+		r = &SessionReport{ID: id.String(), State: "open"}
+		v.reports[id] = r
+	}
+	r.Where, r.Problems = where, r.Problems+problems
+	r.Events += f.events
+	r.Lost += f.losses
+	r.FinalHash = hex.EncodeToString(f.head[:])
+	if f.closed != nil {
+		r.State, r.Reason = "closed", f.closed.Reason
+		r.Signed = v.opts.Key != nil && problems == 0
+	}
+	if f.open != nil {
+		v.number(f.open.Gateway, f.open.Epoch, f.open.Number, r.ID)
+	} else if f.closed != nil {
+		v.number(f.closed.Gateway, f.closed.Epoch, f.closed.Number, r.ID)
+	}
+}
+
+func (v *verifier) number(gateway string, epoch ulid.ULID, n uint64, id string) {
+	if n == 0 {
+		return
+	}
+	key := gateway + " " + epoch.String()
+	if v.numbers[key] == nil {
+		v.numbers[key] = map[uint64]string{}
+	}
+	if other, ok := v.numbers[key][n]; ok && other != id {
+		v.problem(Problem{Session: id, Text: fmt.Sprintf("session %d of its gateway's run, and so is session %s", n, other)})
+	}
+	v.numbers[key][n] = id
+}
+
+// checkNumbers finds sessions that are missing as a whole: a gateway numbers
+// its sessions in each run.
+func (v *verifier) checkNumbers() {
+	for key, seen := range v.numbers {
+		gateway, epoch, _ := strings.Cut(key, " ")
+		var most uint64
+		for n := range seen {
+			most = max(most, n)
+		}
+		var missing []uint64
+		for n := uint64(1); n < most && len(missing) < 1000; n++ {
+			if _, ok := seen[n]; !ok {
+				missing = append(missing, n)
+			}
+		}
+		if len(missing) == 0 {
+			continue
+		}
+		text := fmt.Sprintf("gateway %s, run %s: %s of %d not found", gateway, epoch, ranges(missing), most)
+		if v.opts.Journal != nil && v.opts.Spool != "" {
+			v.problem(Problem{Text: text})
+		} else {
+			v.note("%s; they may still be live, in the recorder's spool or in the journal", text)
+		}
+	}
+}
+
+// ranges writes "sessions 2-4, 7".
+func ranges(list []uint64) string {
+	var b strings.Builder
+	b.WriteString("sessions ")
+	for i := 0; i < len(list); {
+		k := i
+		for k+1 < len(list) && list[k+1] == list[k]+1 {
+			k++
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		if k > i {
+			fmt.Fprintf(&b, "%d-%d", list[i], list[k])
+		} else {
+			fmt.Fprint(&b, list[i])
+		}
+		i = k + 1
+	}
+	return b.String()
+}
+
+func (v *verifier) archive(ctx context.Context) error {
+	a := OpenArchive(v.opts.Bucket, "")
+	return a.Objects(ctx, func(o Object) error {
+		if !v.wants(o.Session) {
+			return nil
+		}
+		if o.Key != ObjectKey(o.Session) {
+			v.problem(Problem{Session: o.Session.String(), Place: o.Key, Text: "a second recording of the session, or one in a wrong place"})
+			if _, err := v.opts.Bucket.Exists(ctx, ObjectKey(o.Session)); err != nil {
+				return err
+			}
+		}
+		if v.reports[o.Session] != nil {
+			return nil // reported above
+		}
+		f := v.session(o.Session, "archive", o.Key, a.source(ctx, o.Key, o.Session))
+		if f.closed == nil {
+			v.problem(Problem{Session: o.Session.String(), Event: f.seq, Place: o.Key, Text: "it has no closing receipt: its end is missing"})
+			v.reports[o.Session].Problems++
+		}
+		return ctx.Err()
+	})
+}
+
+func (v *verifier) spool() error {
+	if v.opts.Spool == "" {
+		return nil
+	}
+	files, err := listSpool(v.opts.Spool)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if !v.wants(f.session) {
+			continue
+		}
+		if v.reports[f.session] != nil {
+			continue // archived; the spool is about to be removed
+		}
+		if err := f.load(func(Event, []byte) {}); err != nil {
+			return err
+		}
+		v.session(f.session, "spool", f.path, f.source)
+	}
+	return nil
+}
+
+// journal calls each for every frame, in the stream's order.
+func (v *verifier) journal(ctx context.Context, each func(seq uint64, f Frame)) error {
+	if v.opts.Journal == nil {
+		return nil
+	}
+	stream, err := v.opts.Journal.Stream(ctx, StreamName)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	state := stream.CachedInfo().State
+	if state.Msgs == 0 {
+		return nil
+	}
+	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy})
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	messages, err := consumer.Messages(jetstream.PullMaxBytes(batchBytes))
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	defer messages.Stop()
+	for {
+		m, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("journal: %w", err)
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return fmt.Errorf("journal: %w", err)
+		}
+		f, err := DecodeFrame(m.Data())
+		if err != nil {
+			f = Frame{}
+		}
+		each(meta.Sequence.Stream, f)
+		if meta.Sequence.Stream >= state.LastSeq {
+			return nil
+		}
+	}
+}
+
+// survey notes which events the journal has, and which gaps it declares.
+func (v *verifier) survey(_ uint64, f Frame) {
+	_ = f.Each(func(e Event, _ []byte) error {
+		if first, ok := v.wanted[e.Session]; !ok || e.Seq < first {
+			v.wanted[e.Session] = e.Seq
+		}
+		if e.Kind == KindLoss {
+			if loss, err := DecodeLoss(e.Body); err == nil {
+				if v.gaps[e.Session] == nil {
+					v.gaps[e.Session] = map[uint64]Gap{}
+				}
+				for _, g := range loss.Gaps {
+					v.gaps[e.Session][g.Last] = g
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// readJournal verifies the frames, and the sessions whose end is in them.
+func (v *verifier) readJournal(ctx context.Context) error {
+	frames := map[ulid.ULID]Frame{}
+	sessions := map[ulid.ULID]*journalled{}
+	err := v.journal(ctx, func(at uint64, f Frame) {
+		place := fmt.Sprintf("journal message %d", at)
+		v.report.Frames++
+		if f.Seq == 0 {
+			v.problem(Problem{Place: place, Text: "it is not a frame"})
+			return
+		}
+		place = fmt.Sprintf("journal message %d, frame %d", at, f.Seq)
+		if last, ok := frames[f.Epoch]; ok {
+			switch {
+			case f.Seq <= last.Seq:
+				v.problem(Problem{Place: place, Text: fmt.Sprintf("it comes after frame %d", last.Seq)})
+			case f.Seq == last.Seq+1 && f.Prev != last.Hash:
+				v.problem(Problem{Place: place, Text: fmt.Sprintf("it does not follow from frame %d: that one was changed, or this one", last.Seq)})
+			case f.Seq > last.Seq+1+f.Unacked:
+				v.problem(Problem{Place: place, Text: fmt.Sprintf("frames %d to %d are missing", last.Seq+1, f.Seq-1)})
+			}
+		}
+		frames[f.Epoch] = Frame{FrameHead: f.FrameHead, Hash: f.Hash}
+		v.readFrame(f, place, sessions)
+	})
+	for id, s := range sessions {
+		if v.wants(id) && s.report {
+			v.enter(id, "journal", s.f, s.problems)
+		}
+	}
+	return err
+}
+
+// journalled is a session that the journal has events of.
+type journalled struct {
+	f        *follower
+	problems int
+	skip     uint64 // events up to here are verified elsewhere
+	report   bool   // its end is in the journal
+	lost     bool   // its beginning is nowhere, so hashes cannot be followed
+}
+
+func (v *verifier) readFrame(f Frame, place string, sessions map[ulid.ULID]*journalled) {
+	var hashes []byte
+	exact := true
+	err := f.Each(func(e Event, encoded []byte) error {
+		s := sessions[e.Session]
+		if s == nil {
+			s = v.startJournalled(e, place)
+			sessions[e.Session] = s
+		}
+		if s.f.closed != nil && e.Seq <= s.f.seq {
+			return nil
+		}
+		before := s.f.events
+		s.f.next(e, encoded)
+		if s.f.events > before && e.Seq <= s.skip {
+			s.f.events = before // counted where it was verified
+		}
+		if e.Seq > s.skip {
+			s.report = true
+		}
+		exact = exact && !s.f.broken && !s.lost
+		hashes = append(hashes, s.f.head[:]...)
+		return nil
+	})
+	if err != nil {
+		v.problem(Problem{Place: place, Text: err.Error()})
+		return
+	}
+	if exact && hashOf(hashes) != f.Hashes {
+		v.problem(Problem{Place: place, Text: "its events are not those that it was sealed with"})
+	}
+}
+
+// startJournalled begins a session where the archive or the spool left it.
+func (v *verifier) startJournalled(e Event, place string) *journalled {
+	s := &journalled{}
+	s.f = newFollower(e.Session, v.opts.Key, v.gaps[e.Session], func(seq uint64, err error) {
+		s.problems++
+		if v.wants(e.Session) {
+			v.problem(Problem{Session: e.Session.String(), Event: seq, Place: place, Text: err.Error()})
+		}
+	})
+	s.skip = v.lasts[e.Session]
+	if e.Seq > 1 {
+		head, ok := v.heads[e.Session]
+		s.f.seq = e.Seq - 1
+		s.f.head = head
+		if !ok {
+			s.lost, s.f.broken = true, true
+			// Lost events at the start may be declared; anything else is missing.
+			if gap, declared := v.gaps[e.Session][e.Seq-1]; declared && gap.First == 1 {
+				s.lost, s.f.broken = false, false
+				s.f.head = gap.After
+				s.f.losses = e.Seq - 1
+			} else if len(v.only) == 0 || v.only[e.Session] {
+				s.f.report(e.Seq, fmt.Errorf("events 1 to %d are nowhere", e.Seq-1))
+			}
+		}
+	}
+	return s
+}
