@@ -186,8 +186,6 @@ type Entry struct {
 	Part *Part
 }
 
-var emptyList = NewPart([]string{})
-
 // Entries returns the document's top-level keys in sorted order.
 func (d *Document) Entries() []Entry {
 	shared := func(key string, p *Part) Entry {
@@ -212,7 +210,7 @@ func (d *Document) Entries() []Entry {
 		shared("asserted", d.Asserted),
 		complete,
 		shared("enforcer", d.Enforcer),
-		list("parameters", d.Parameters),
+		shared("parameters", d.Parameters.orEmpty()),
 		own("protocol", appendString(nil, string(d.Protocol))),
 		own("request", d.Request.appendJSON(nil)),
 		shared("resource", d.Resource),
@@ -224,7 +222,7 @@ func (d *Document) Entries() []Entry {
 		shared("subject", d.Subject),
 		shared("target", d.Target),
 		own("time", appendString(nil, d.Time.UTC().Format(time.RFC3339Nano))),
-		list("unknown", d.Unknown),
+		shared("unknown", d.Unknown.orEmpty()),
 	}
 	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Key, b.Key) })
 	return entries

@@ -37,6 +37,15 @@ func (p *Part) orNull() *Part {
 	return p
 }
 
+var emptyList = NewPart([]string{})
+
+func (p *Part) orEmpty() *Part {
+	if p == nil {
+		return emptyList
+	}
+	return p
+}
+
 // Value returns the wrapped value, nil for a nil part.
 func (p *Part) Value() any { return p.orNull().value }
 
