@@ -12,22 +12,22 @@ request(action) := {
 
 ids(set_of) := {element.id | some element in set_of}
 
-test_understood_passes if sql_complete.deny == set() with input as request({})
+test_understood_passes if sql_complete.deny == set() with input as request({}) with data.regate.settings as {}
 
 test_incomplete if {
 	doc := object.union(request({}), {"complete": false, "unknown": [{"what": "relation:x", "why": "not in catalogue"}]})
-	{d.msg | some d in sql_complete.deny} == {"the statement refers to something unknown: relation:x"} with input as doc
+	{d.msg | some d in sql_complete.deny} == {"the statement refers to something unknown: relation:x"} with input as doc with data.regate.settings as {}
 }
 
 test_unknown_verb if {
-	ids(sql_complete.deny) == {"regate.sql_complete/unknown"} with input as request({"verb": "unknown"})
+	ids(sql_complete.deny) == {"regate.sql_complete/unknown"} with input as request({"verb": "unknown"}) with data.regate.settings as {}
 }
 
 test_opaque if {
-	ids(sql_complete.deny) == {"regate.sql_complete/opaque"} with input as request({"opaque": true})
+	ids(sql_complete.deny) == {"regate.sql_complete/opaque"} with input as request({"opaque": true}) with data.regate.settings as {}
 	sql_complete.deny == set() with input as request({"opaque": true}) with data.regate.settings as {"sql_complete": {"opaque_for": ["analysts"]}}
 }
 
 test_settings if {
-	ids(sql_complete.deny) == {"regate.sql_complete/settings"} with input as request({}) with data.regate.defaults as {}
+	ids(sql_complete.deny) == {"regate.sql_complete/settings"} with input as request({}) with data.regate.defaults as {} with data.regate.settings as {}
 }

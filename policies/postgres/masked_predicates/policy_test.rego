@@ -29,7 +29,7 @@ test_usable_column if {
 }
 
 test_settings if {
-	ids(sql_masked_predicates.deny) == {"regate.sql_masked_predicates/settings"} with input as by("public.t.id") with data.regate.defaults as {}
+	ids(sql_masked_predicates.deny) == {"regate.sql_masked_predicates/settings"} with input as by("public.t.id") with data.regate.defaults as {} with data.regate.settings as {}
 }
 
 test_exempt if {

@@ -15,15 +15,15 @@ ids(set_of) := {element.id | some element in set_of}
 drop := request({"verb": "drop", "verbs": ["drop"], "writes": true, "ddl": true})
 
 test_drop_is_denied if {
-	ids(sql_no_destructive_ddl.deny) == {"regate.sql_no_destructive_ddl/destroys"} with input as drop
+	ids(sql_no_destructive_ddl.deny) == {"regate.sql_no_destructive_ddl/destroys"} with input as drop with data.regate.settings as {}
 }
 
 test_truncate_inside_is_denied if {
 	truncate := request({"verb": "drop", "verbs": ["select", "truncate"]})
-	ids(sql_no_destructive_ddl.deny) == {"regate.sql_no_destructive_ddl/destroys"} with input as truncate
+	ids(sql_no_destructive_ddl.deny) == {"regate.sql_no_destructive_ddl/destroys"} with input as truncate with data.regate.settings as {}
 }
 
-test_reads_pass if sql_no_destructive_ddl.deny == set() with input as request({})
+test_reads_pass if sql_no_destructive_ddl.deny == set() with input as request({}) with data.regate.settings as {}
 
 test_exempt_group_passes if {
 	sql_no_destructive_ddl.deny == set() with input as drop with data.regate.settings as {"sql_no_destructive_ddl": {"exempt": ["analysts"]}}
@@ -31,9 +31,9 @@ test_exempt_group_passes if {
 
 test_temporary_table_may_go if {
 	temporary := object.union(drop, {"resource": {"tables": {"public.t": {"kind": "temporary"}}}})
-	sql_no_destructive_ddl.deny == set() with input as temporary
+	sql_no_destructive_ddl.deny == set() with input as temporary with data.regate.settings as {}
 }
 
 test_settings if {
-	ids(sql_no_destructive_ddl.deny) == {"regate.sql_no_destructive_ddl/settings"} with input as request({}) with data.regate.defaults as {}
+	ids(sql_no_destructive_ddl.deny) == {"regate.sql_no_destructive_ddl/settings"} with input as request({}) with data.regate.defaults as {} with data.regate.settings as {}
 }

@@ -11,8 +11,8 @@ request(action) := {
 }
 
 test_defaults_detect if {
-	sql_pii_masks.deny == set() with input as request({})
-	{m.detect | some m in sql_pii_masks.mask} == {"credit_card", "email", "iban", "phone", "ssn"} with input as request({})
+	sql_pii_masks.deny == set() with input as request({}) with data.regate.settings as {}
+	{m.detect | some m in sql_pii_masks.mask} == {"credit_card", "email", "iban", "phone", "ssn"} with input as request({}) with data.regate.settings as {}
 }
 
 test_fields if {

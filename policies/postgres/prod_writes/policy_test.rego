@@ -18,14 +18,14 @@ test_prod_write_waits if {
 	sql_prod_writes.require_approval == {{
 		"id": "regate.sql_prod_writes/approve", "msg": "UPDATE on prod needs approval",
 		"from": ["group:dba"], "count": 1, "ttl": "15m", "wait": "60s",
-	}} with input as update
-	sql_prod_writes.deny == set() with input as update
+	}} with input as update with data.regate.settings as {}
+	sql_prod_writes.deny == set() with input as update with data.regate.settings as {}
 }
 
-test_reads_pass if sql_prod_writes.require_approval == set() with input as request({})
+test_reads_pass if sql_prod_writes.require_approval == set() with input as request({}) with data.regate.settings as {}
 
 test_elsewhere_passes if {
-	sql_prod_writes.require_approval == set() with input as object.union(update, {"target": {"labels": {"env": "dev"}}})
+	sql_prod_writes.require_approval == set() with input as object.union(update, {"target": {"labels": {"env": "dev"}}}) with data.regate.settings as {}
 }
 
 test_exempt if {

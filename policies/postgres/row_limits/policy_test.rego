@@ -11,8 +11,8 @@ request(action) := {
 }
 
 test_defaults if {
-	sql_row_limits.limit == {{"id": "regate.sql_row_limits/rows", "rows": 10000}, {"id": "regate.sql_row_limits/seconds", "seconds": 60}} with input as request({})
-	sql_row_limits.deny == set() with input as request({})
+	sql_row_limits.limit == {{"id": "regate.sql_row_limits/rows", "rows": 10000}, {"id": "regate.sql_row_limits/seconds", "seconds": 60}} with input as request({}) with data.regate.settings as {}
+	sql_row_limits.deny == set() with input as request({}) with data.regate.settings as {}
 }
 
 test_largest_of_groups if {

@@ -13,20 +13,20 @@ request(action) := {
 ids(set_of) := {element.id | some element in set_of}
 
 test_where_passes if {
-	sql_where_required.deny == set() with input as request({"verb": "update", "verbs": ["update"]})
+	sql_where_required.deny == set() with input as request({"verb": "update", "verbs": ["update"]}) with data.regate.settings as {}
 }
 
 test_select_passes if {
-	sql_where_required.deny == set() with input as request({"has_where": false, "where_constant": null})
+	sql_where_required.deny == set() with input as request({"has_where": false, "where_constant": null}) with data.regate.settings as {}
 }
 
 test_no_where if {
-	ids(sql_where_required.deny) == {"regate.sql_where_required/missing"} with input as request({"verb": "delete", "verbs": ["delete", "select"], "has_where": false})
-	ids(sql_where_required.deny) == {"regate.sql_where_required/missing"} with input as request({"verb": "update", "verbs": ["update"], "has_where": null, "where_constant": null})
+	ids(sql_where_required.deny) == {"regate.sql_where_required/missing"} with input as request({"verb": "delete", "verbs": ["delete", "select"], "has_where": false}) with data.regate.settings as {}
+	ids(sql_where_required.deny) == {"regate.sql_where_required/missing"} with input as request({"verb": "update", "verbs": ["update"], "has_where": null, "where_constant": null}) with data.regate.settings as {}
 }
 
 test_where_true if {
-	ids(sql_where_required.deny) == {"regate.sql_where_required/constant"} with input as request({"verb": "update", "verbs": ["update"], "where_constant": true})
+	ids(sql_where_required.deny) == {"regate.sql_where_required/constant"} with input as request({"verb": "update", "verbs": ["update"], "where_constant": true}) with data.regate.settings as {}
 }
 
 test_exempt if {
@@ -34,5 +34,5 @@ test_exempt if {
 }
 
 test_settings if {
-	ids(sql_where_required.deny) == {"regate.sql_where_required/settings"} with input as request({}) with data.regate.defaults as {}
+	ids(sql_where_required.deny) == {"regate.sql_where_required/settings"} with input as request({}) with data.regate.defaults as {} with data.regate.settings as {}
 }
