@@ -499,18 +499,21 @@ func TestReconnect(t *testing.T) {
 	held := hold(t, d, request("d"))
 	c := make(chan *Ticket, 1)
 	go func() {
-		for {
-			// While the server is away a read fails; the gate would deny.
-			got, err := d.Wait(context.Background(), held.ID)
-			if err == nil {
-				c <- got
-				return
-			}
-			if Code(err) != CodeUnavailable {
-				t.Error(err)
-			}
+		got, err := d.Wait(context.Background(), held.ID)
+		if err != nil {
+			t.Error(err)
 		}
+		c <- got
 	}()
+	for { // until it waits
+		d.mu.Lock()
+		n := len(d.waiters)
+		d.mu.Unlock()
+		if n == 1 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
 	port := srv.Addr().(*net.TCPAddr).Port
 	srv.Shutdown()
 	srv.WaitForShutdown()
@@ -519,7 +522,7 @@ func TestReconnect(t *testing.T) {
 	if _, err := there.Approve(t.Context(), held.ID, person("bob", "dba"), ""); err != nil {
 		t.Fatal(err)
 	}
-	if got := <-c; got.State != Approved {
+	if got := <-c; got == nil || got.State != Approved {
 		t.Errorf("%+v", got)
 	}
 	for len(d.List(Filter{States: []State{Approved}})) != 1 {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,6 +22,9 @@ type subscriber struct{ fn func(*Ticket) }
 // recheck is how often those who wait look into the bucket themselves, should
 // the watcher be cut off from it.
 const recheck = 5 * time.Second
+
+// checkEvery is how often the watcher is compared with the bucket.
+const checkEvery = time.Second
 
 // rewatch is how long the desk waits before it watches again after a failure.
 const rewatch = 200 * time.Millisecond
@@ -43,20 +47,24 @@ func (d *Desk) Wait(ctx context.Context, id string) (*Ticket, error) {
 		}
 		d.mu.Unlock()
 	}()
+	var last *Ticket
 	for {
 		// Registered before this read: no change is missed.
 		t, err := d.Get(ctx, id)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		}
-		if err != nil {
+		case err == nil:
+			last = d.newer(t)
+		case Code(err) == CodeUnavailable && last != nil:
+			last = last.at(d.clock.Now()) // the bucket may come back in time
+		default:
 			return nil, err
 		}
-		t = d.newer(t)
-		if t.State != Pending {
-			return t, nil
+		if last.State != Pending {
+			return last, nil
 		}
-		stop := d.clock.AfterFunc(min(t.ExpiresAt.Sub(d.clock.Now()), recheck), w.signal)
+		stop := d.clock.AfterFunc(min(last.ExpiresAt.Sub(d.clock.Now()), recheck), w.signal)
 		select {
 		case <-w.wake:
 		case <-ctx.Done():
@@ -163,7 +171,7 @@ func (d *Desk) openFor(subject input.Principal, actor *input.Principal) int {
 // startWatch starts the watcher and waits until it has read the bucket.
 func (d *Desk) startWatch(ctx context.Context) error {
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	w, err := d.watch(run)
+	w, from, err := d.watch(run)
 	if err != nil {
 		stop()
 		return err
@@ -173,25 +181,17 @@ func (d *Desk) startWatch(ctx context.Context) error {
 	ready := sync.OnceFunc(func() { close(loaded) })
 	go func() {
 		defer close(d.done)
-		for {
-			d.follow(run, w, ready)
-			for {
-				if run.Err() != nil {
-					return
-				}
-				d.setBroken(errors.New("approval: the watch on the bucket ended"))
-				select {
-				case <-run.Done():
-					return
-				case <-time.After(rewatch):
-				}
-				var err error
-				if w, err = d.watch(run); err == nil {
-					break
-				}
+		for run.Err() == nil {
+			err := d.follow(run, w, from, ready)
+			_ = w.Stop()
+			for err != nil && run.Err() == nil {
 				d.setBroken(err)
+				sleep(run, rewatch)
+				w, from, err = d.watch(run)
 			}
-			d.setBroken(nil)
+		}
+		if w != nil {
+			_ = w.Stop()
 		}
 	}()
 	select {
@@ -203,43 +203,116 @@ func (d *Desk) startWatch(ctx context.Context) error {
 	}
 }
 
-func (d *Desk) watch(ctx context.Context) (jetstream.KeyWatcher, error) {
-	w, err := d.kv.Watch(ctx, ticketPrefix+">")
-	if err != nil {
-		return nil, unavailable(err, "watch the approvals")
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
 	}
-	return w, nil
 }
 
-// follow applies updates until the watcher ends. The first ones are the whole
-// bucket, up to a nil: what the local copy has beside them is gone.
-func (d *Desk) follow(ctx context.Context, w jetstream.KeyWatcher, ready func()) {
-	defer func() { _ = w.Stop() }()
+// watch sees every key, so that the sequence of its updates can be compared
+// with that of the bucket. It returns the bucket's sequence from before: what
+// has aged out of the bucket up to there will not be sent.
+func (d *Desk) watch(ctx context.Context) (jetstream.KeyWatcher, uint64, error) {
+	from, err := d.last(ctx)
+	if err != nil {
+		return nil, 0, unavailable(err, "read the state of the bucket")
+	}
+	w, err := d.kv.WatchAll(ctx)
+	if err != nil {
+		return nil, 0, unavailable(err, "watch the approvals")
+	}
+	return w, from, nil
+}
+
+// follow applies updates until the watcher ends or falls behind, and returns
+// why. The first updates are the whole bucket, up to a nil: what the local
+// copy has beside them is gone.
+func (d *Desk) follow(ctx context.Context, w jetstream.KeyWatcher, from uint64, ready func()) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var at atomic.Uint64
+	at.Store(from)
+	behind := make(chan error, 1)
+	var checks sync.WaitGroup
+	checks.Go(func() { behind <- d.check(ctx, &at) })
+	defer func() {
+		cancel()
+		checks.Wait()
+	}()
 	seen := map[string]bool{}
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return ctx.Err()
+		case err := <-behind:
+			return err
 		case entry, ok := <-w.Updates():
-			switch {
-			case !ok:
-				return
-			case entry == nil:
+			if !ok {
+				return errors.New("approval: the watch on the bucket ended")
+			}
+			if entry == nil {
 				d.forget(seen)
 				seen = nil
+				d.setBroken(nil)
 				ready()
-			default:
-				if seen != nil {
-					seen[strings.TrimPrefix(entry.Key(), ticketPrefix)] = true
-				}
-				d.apply(entry)
+				continue
 			}
+			at.Store(max(at.Load(), entry.Revision()))
+			id, ticket := strings.CutPrefix(entry.Key(), ticketPrefix)
+			if !ticket {
+				continue
+			}
+			if seen != nil {
+				seen[id] = true
+			}
+			d.apply(id, entry)
 		}
 	}
 }
 
-func (d *Desk) apply(entry jetstream.KeyValueEntry) {
-	id := strings.TrimPrefix(entry.Key(), ticketPrefix)
+// check asks the bucket, once in a while, how far it is, and returns when the
+// watcher has not come there by the next time: a client's own watch notices a
+// lost server only after two missed heartbeats, some 20 seconds.
+func (d *Desk) check(ctx context.Context, at *atomic.Uint64) error {
+	due, lost := uint64(0), error(nil)
+	for {
+		sleep(ctx, checkEvery)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		last, err := d.last(ctx)
+		switch {
+		case err != nil:
+			lost = unavailable(err, "read the state of the bucket")
+			d.setBroken(lost)
+		case lost != nil: // back again, with what happened meanwhile
+			return lost
+		case at.Load() < due:
+			return unavailable(nil, "the watch on the bucket is behind")
+		default:
+			due = last
+		}
+	}
+}
+
+// last returns the sequence of the bucket's last change.
+func (d *Desk) last(ctx context.Context) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkEvery)
+	defer cancel()
+	status, err := d.kv.Status(ctx)
+	if err != nil {
+		return 0, err
+	}
+	bucket, ok := status.(*jetstream.KeyValueBucketStatus)
+	if !ok {
+		return 0, nil
+	}
+	return bucket.StreamInfo().State.LastSeq, nil
+}
+
+func (d *Desk) apply(id string, entry jetstream.KeyValueEntry) {
 	var t *Ticket
 	if entry.Operation() == jetstream.KeyValuePut {
 		var err error
