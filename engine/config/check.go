@@ -33,10 +33,21 @@ func (c *checker) given(key string) bool {
 	return false
 }
 
-// idle reports settings that were given but cannot take effect.
+// changes reports whether a setting, or anything below it, is not the default.
+func (c *checker) changes(key string) bool {
+	for k, yes := range c.changed {
+		if yes && (k == key || strings.HasPrefix(k, key+".") || strings.HasPrefix(k, key+"[")) {
+			return true
+		}
+	}
+	return false
+}
+
+// idle reports settings that were given but cannot take effect. A default
+// that is written out asks for nothing.
 func (c *checker) idle(why, fix string, keys ...string) {
 	for _, k := range keys {
-		if c.given(k) {
+		if c.changes(k) {
 			c.fail(k, IDNoEffect, "has no effect: "+why, fix)
 		}
 	}
@@ -45,7 +56,7 @@ func (c *checker) idle(why, fix string, keys ...string) {
 // fill computes the defaults that depend on other settings.
 func (c *checker) fill() {
 	cfg := c.cfg
-	if cfg.State.NATS.URL != "" && !c.given("state.sync") {
+	if cfg.State.NATS.URL != "" && !c.changes("state.sync") {
 		cfg.State.Sync = "" // not ours to decide
 	}
 	if cfg.Record.Gateway == "" {
@@ -84,11 +95,11 @@ func (c *checker) fill() {
 				t.Match.Databases = []string{t.Name}
 			}
 		}
+		if strings.HasPrefix(t.Address, "/") && !c.given(fmt.Sprintf("targets[%d].tls", i)) {
+			t.TLS.Mode = TLSDisable // PostgreSQL has no TLS on a Unix socket
+		}
 		if t.TLS.ServerName == "" && t.TLS.Mode != TLSDisable {
 			t.TLS.ServerName, _, _ = net.SplitHostPort(t.Address)
-		}
-		if t.Role.Name == "" && t.Role.Claim == "" {
-			t.Role.Name = t.User
 		}
 	}
 }
@@ -160,6 +171,10 @@ func (c *checker) checkAdmin() {
 	a := c.cfg.Admin
 	if !a.Enabled() {
 		c.idle("the admin API is off", "give admin.address", "admin.tls", "admin.roles")
+		if c.cfg.State.NATS.URL == "" {
+			c.warn("admin.address", IDNoEffect, "a request that a policy holds can never be approved: the admin API is off", "")
+			c.idle("nothing can be approved while the admin API is off", "give admin.address", "approval")
+		}
 		return
 	}
 	c.checkServerTLS("admin.tls", a.TLS)
@@ -197,7 +212,7 @@ func (c *checker) checkState() {
 	if !c.cfg.Policy.MaskKey.IsSet() {
 		c.warn("policy.mask_key", IDConflict, "each gateway makes its own key, so hashes and tokens differ between gateways of one cluster", "give policy.mask_key")
 	}
-	if !c.given("record.archive.url") {
+	if c.cfg.Record.Recorder && !c.given("record.archive.url") {
 		c.warn("record.archive.url", IDConflict, "each gateway of the cluster keeps its own archive in state.dir", "give record.archive.url")
 	}
 }
@@ -215,6 +230,13 @@ func (c *checker) checkRecord() {
 		c.warn("record.archive.url", IDInsecure, "recordings are lost when the gateway stops", "use a folder (file:///…) or a bucket")
 	}
 	c.checkPrivate("record.key_file", r.KeyFile)
+	if !r.Recorder {
+		c.idle("record.recorder is false", "remove it, or let this gateway archive",
+			"record.archive", "record.index", "record.recorder_name")
+		if c.cfg.State.NATS.URL == "" {
+			c.fail("record.recorder", IDConflict, "nobody else can archive the embedded journal, which would fill up", "remove it")
+		}
+	}
 }
 
 // checkAddresses finds two listeners that cannot both be opened.

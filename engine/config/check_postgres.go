@@ -26,6 +26,7 @@ func (c *checker) checkTargets() {
 		names = append(names, t.Name)
 		key := fmt.Sprintf("targets[%d]", i)
 		c.checkClientTLS(key, t)
+		c.checkAuth(key, t)
 		c.checkRole(key+".role", t)
 		for _, s := range slices.Sorted(maps.Keys(t.Settings)) {
 			at := key + ".settings." + s
@@ -40,6 +41,9 @@ func (c *checker) checkTargets() {
 			if s == "" {
 				c.fail(fmt.Sprintf("%s.match.databases[%d]", key, j), IDInvalid, "must not be empty", "")
 			}
+		}
+		if len(t.Match.SNI) > 0 {
+			c.idle("with match.sni the server name decides", "remove one of the two", key+".match.databases")
 		}
 		if !c.reachable(t.Name) && t.Name != "" {
 			c.fail(key+".name", IDNoEffect, "has no effect: no listener serves this target", "add it to a listener's targets")
@@ -58,15 +62,14 @@ func (c *checker) reachable(name string) bool {
 
 func (c *checker) checkClientTLS(target string, t Target) {
 	key := target + ".tls"
-	switch t.TLS.Mode {
-	case TLSDisable:
-		c.idle("tls.mode is disable", "remove it, or use verify-full", key+".ca_file", key+".cert_file", key+".key_file", key+".server_name")
-		if !loopback(t.Address) && t.Address != "" {
+	if t.TLS.Mode == TLSDisable {
+		c.idle("tls.mode is disable", "remove it, or use verify-full",
+			key+".ca_file", key+".cert_file", key+".key_file", key+".server_name", key+".direct")
+		if t.Address != "" && !strings.HasPrefix(t.Address, "/") && !loopback(t.Address) {
 			c.warn(key+".mode", IDInsecure, "data crosses the network in clear to "+t.Address, "use verify-full")
 		}
-	case TLSRequire:
-		c.idle("tls.mode require checks no certificate", "use verify-full or verify-ca", key+".ca_file")
-		c.warn(key+".mode", IDInsecure, "the server's certificate is not checked", "use verify-full")
+	} else if strings.HasPrefix(t.Address, "/") {
+		c.fail(key, IDConflict, "PostgreSQL has no TLS on a Unix socket", "remove it")
 	}
 	switch {
 	case t.TLS.CertFile != "" && t.TLS.KeyFile == "":
@@ -75,6 +78,51 @@ func (c *checker) checkClientTLS(target string, t Target) {
 		c.fail(key+".cert_file", IDMissing, "key_file is given without its certificate", "")
 	}
 	c.checkPrivate(key+".key_file", t.TLS.KeyFile)
+}
+
+// checkAuth finds logins that can never succeed. Whatever is weaker than
+// SCRAM or a certificate must be asked for.
+func (c *checker) checkAuth(target string, t Target) {
+	key := target + ".auth"
+	certified := t.TLS.CertFile != "" && t.TLS.Mode != TLSDisable
+	password := t.Password.IsSet()
+	if len(t.Auth) == 0 {
+		if !password && !certified && !c.blamed(key) && !c.blamed(target+".password") {
+			c.fail(key, IDMissing, "neither a password nor a client certificate", "give one, or auth: [trust] if the server asks for nothing")
+		}
+		return
+	}
+	needsPassword := false
+	for j, a := range t.Auth {
+		at := fmt.Sprintf("%s[%d]", key, j)
+		switch a {
+		case "scram-sha-256-plus":
+			if t.TLS.Mode == TLSDisable {
+				c.fail(at, IDConflict, "it is bound to TLS, and tls.mode is disable", "")
+			}
+			if len(t.Auth) > 1 {
+				c.fail(at, IDConflict, "it stands alone: listed beside others it demands nothing", "")
+			}
+			needsPassword = true
+		case "scram-sha-256", "md5":
+			needsPassword = true
+		case "password":
+			if t.TLS.Mode == TLSDisable {
+				c.fail(at, IDInsecure, "it would send the password in clear without TLS", "")
+			}
+			needsPassword = true
+		case "cert":
+			if !certified {
+				c.fail(at, IDMissing, "there is no tls.cert_file", "")
+			}
+		}
+	}
+	if needsPassword && !password && !c.blamed(target+".password") {
+		c.fail(key, IDMissing, "there is no password", "give password")
+	}
+	if !needsPassword {
+		c.idle("auth asks for none", "remove it, or list scram-sha-256", target+".password")
+	}
 }
 
 func (c *checker) checkRole(key string, t Target) {
@@ -115,6 +163,7 @@ func (c *checker) checkListeners() {
 			c.duplicates(l.Targets, func(j int) string { return fmt.Sprintf("%s.targets[%d]", key, j) })
 		}
 		c.checkMatch(key, l)
+		c.checkOAuth(key+".oauthbearer", l.OAuthBearer)
 	}
 }
 
@@ -132,6 +181,24 @@ func (c *checker) checkPlaintext(key string, l Listener) {
 	}
 }
 
+func (c *checker) checkOAuth(key string, o OAuthBearer) {
+	if !o.Enabled {
+		c.idle("oauthbearer is not enabled", "", key+".first", key+".issuer", key+".scope")
+		return
+	}
+	var names []string
+	for _, is := range c.cfg.Identity.Issuers {
+		names = append(names, is.Name)
+	}
+	if o.Issuer != "" && !slices.Contains(names, o.Issuer) {
+		fix := ""
+		if near := nearest(o.Issuer, names); near != "" {
+			fix = "did you mean " + near + "?"
+		}
+		c.fail(key+".issuer", IDUndefined, fmt.Sprintf("there is no issuer %q", o.Issuer), fix)
+	}
+}
+
 // checkMatch finds targets of one listener that no connection could tell
 // apart, and server names that no connection can send.
 func (c *checker) checkMatch(key string, l Listener) {
@@ -146,7 +213,7 @@ func (c *checker) checkMatch(key string, l Listener) {
 		}
 	}
 	for i, m := range members {
-		if len(m.t.Match.SNI) > 0 && !l.TLS.Enabled() && len(m.t.Match.Databases) == 0 {
+		if len(m.t.Match.SNI) > 0 && !l.TLS.Enabled() {
 			c.fail(m.key+".match.sni", IDNoEffect, "has no effect: "+key+" has no TLS, so no client can send a server name", "give "+key+".tls or match by database")
 		}
 		for _, o := range members[:i] {
@@ -166,22 +233,25 @@ func (c *checker) checkMatch(key string, l Listener) {
 }
 
 // overlap says what two matches share so that a connection could mean either.
+// A target with server names is found by them alone.
 func overlap(a, b Match) string {
-	db := shared(a.Databases, b.Databases)
-	sni := shared(a.SNI, b.SNI)
-	switch {
-	case len(a.SNI) == 0 && len(b.SNI) == 0 && db != "":
-		return fmt.Sprintf("database %q", db)
-	case sni != "" && (db != "" || len(a.Databases) == 0 || len(b.Databases) == 0):
-		return fmt.Sprintf("server name %q", sni)
-	default:
+	if len(a.SNI) > 0 || len(b.SNI) > 0 {
+		if sni := shared(a.SNI, b.SNI); sni != "" {
+			return fmt.Sprintf("server name %q", sni)
+		}
 		return ""
 	}
+	if db := shared(a.Databases, b.Databases); db != "" {
+		return fmt.Sprintf("database %q", db)
+	}
+	return ""
 }
 
+// shared returns the first name in both lists. Server names have no case, and
+// two databases that differ only in case are a trap of their own.
 func shared(a, b []string) string {
 	for _, s := range a {
-		if slices.Contains(b, s) {
+		if slices.ContainsFunc(b, func(o string) bool { return strings.EqualFold(s, o) }) {
 			return s
 		}
 	}

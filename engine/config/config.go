@@ -23,11 +23,21 @@ type Config struct {
 	Record       Record        `key:"record" doc:"what was asked, decided and shown"`
 	Identity     Identity      `key:"identity" doc:"who may connect: OIDC issuers"`
 	Policy       Policy        `key:"policy" doc:"Rego bundles"`
+	Approval     Approval      `key:"approval" doc:"requests held for approval"`
 	Postgres     Postgres      `key:"postgres" doc:"where agents connect with the PostgreSQL protocol"`
 	Targets      []Target      `key:"targets" doc:"the systems behind the gateway"`
 	DrainTimeout time.Duration `key:"drain_timeout" default:"30s" flag:"true" doc:"how long SIGTERM waits for sessions to end by themselves"`
 
+	file    string
 	origins map[string]origin
+}
+
+// Problem makes a problem of a setting at its place in the file, for what only
+// the room that uses the setting can judge.
+func (c *Config) Problem(key, id, msg string) Problem {
+	d := decoder{file: c.file, origins: c.origins}
+	d.fail(key, id, msg, "")
+	return d.problems[0]
 }
 
 // Log is how the gateway logs.
@@ -90,7 +100,7 @@ type State struct {
 type NATS struct {
 	URL             string `key:"url" is:"url:nats,tls,ws,wss" doc:"servers, separated by commas; empty: embedded"`
 	CredentialsFile string `key:"credentials_file" is:"file" doc:"NATS .creds file"`
-	Replicas        int    `key:"replicas" default:"1" min:"1" max:"5" print:"given" doc:"copies of each stream"`
+	Replicas        int    `key:"replicas" default:"1" min:"1" max:"5" doc:"copies of each stream"`
 }
 
 // Record is how sessions are recorded.
@@ -100,7 +110,10 @@ type Record struct {
 	Journal Journal `key:"journal" doc:"the stream that requests wait for"`
 	Archive Archive `key:"archive" doc:"one immutable file a session"`
 	Index   Index   `key:"index" doc:"SQLite index of the archive"`
-	KeyFile string  `key:"key_file" is:"file" doc:"PEM file with the Ed25519 key that signs receipts; default: made in state.dir"`
+	KeyFile string  `key:"key_file" is:"file" doc:"PEM file (PKCS #8) with the Ed25519 key that signs receipts; default: made in state.dir"`
+
+	Recorder     bool   `key:"recorder" default:"true" doc:"write the archive and the index in this process; one gateway of a cluster does"`
+	RecorderName string `key:"recorder_name" default:"main" is:"name" doc:"recorders of different names each archive everything"`
 }
 
 // Journal bounds the journal stream.
@@ -195,9 +208,25 @@ func (a AllowFrom) Covers(t Target) bool {
 	})
 }
 
+// Approval bounds held requests. Who may approve, for how long and how many
+// are needed is said by policies.
+type Approval struct {
+	MaxOpen int `key:"max_open" default:"50" min:"1" max:"10000" doc:"open requests that one requester may have"`
+}
+
 // Postgres is the PostgreSQL front.
 type Postgres struct {
-	Listeners []Listener `key:"listeners" doc:"addresses that speak the PostgreSQL protocol"`
+	Listeners       []Listener `key:"listeners" doc:"addresses that speak the PostgreSQL protocol"`
+	MaxMessageBytes Size       `key:"max_message_bytes" default:"16MiB" min:"65536" max:"1073741824" doc:"largest message of an agent"`
+	MaxAnswerBytes  Size       `key:"max_answer_bytes" default:"256MiB" min:"65536" max:"1073741824" doc:"largest message of a target, such as one row"`
+	SQL             SQL        `key:"sql" doc:"bounds of the SQL analysis"`
+}
+
+// SQL bounds what is parsed. Longer or deeper statements are denied.
+type SQL struct {
+	MaxBytes   Size `key:"max_bytes" default:"1MiB" min:"1024" max:"67108864" doc:"longest statement text"`
+	MaxChain   int  `key:"max_chain" default:"2000" min:"100" max:"10000" doc:"deepest nesting and longest chain of operators; the parser overflows its stack at about 25000"`
+	CacheBytes Size `key:"cache_bytes" default:"32MiB" doc:"memory for analysed statements; 0B: none"`
 }
 
 // Listener is one address for agents.
@@ -206,16 +235,23 @@ type Listener struct {
 	TLS         ServerTLS      `key:"tls" doc:"certificate that agents see; needed beyond loopback"`
 	Targets     []string       `key:"targets" doc:"names of the targets behind this address; default: every postgres target"`
 	Plaintext   bool           `key:"plaintext" doc:"accept connections without TLS; default: only on loopback"`
-	OAuthBearer bool           `key:"oauthbearer" default:"true" doc:"offer OAUTHBEARER beside the password exchange"`
+	OAuthBearer OAuthBearer    `key:"oauthbearer" doc:"the SASL method of PostgreSQL 18 clients"`
 	Limits      ListenerLimits `key:"limits" doc:"what one client may take"`
 }
 
-// ListenerLimits bounds what clients can cost before and after they have
-// shown who they are.
+// OAuthBearer offers OAUTHBEARER beside the token as password.
+type OAuthBearer struct {
+	Enabled bool   `key:"enabled" default:"true" doc:"offer it to clients that ask with the startup parameter regate.auth=oauthbearer"`
+	First   bool   `key:"first" doc:"offer it to all but those that ask for regate.auth=password"`
+	Issuer  string `key:"issuer" doc:"name of the issuer where clients get tokens; default: the first"`
+	Scope   string `key:"scope" default:"openid" doc:"scopes that clients ask for"`
+}
+
+// ListenerLimits bounds what clients can cost before they have shown who they
+// are.
 type ListenerLimits struct {
 	HandshakeTimeout time.Duration `key:"handshake_timeout" default:"10s" min:"100ms" max:"5m" doc:"from accept to authenticated"`
 	MaxConnections   int           `key:"max_connections" default:"1000" min:"1" doc:"open connections"`
-	MaxMessageBytes  Size          `key:"max_message_bytes" default:"16MiB" min:"65536" max:"1073741824" doc:"largest message of a client"`
 	MaxStartupBytes  Size          `key:"max_startup_bytes" default:"10000B" min:"512" max:"65536" doc:"largest startup packet (PostgreSQL's own limit is 10000)"`
 }
 
@@ -224,11 +260,12 @@ type Target struct {
 	Name     string            `key:"name" required:"true" is:"name" doc:"name in policies, records and revocations"`
 	Protocol string            `key:"protocol" default:"postgres" oneof:"postgres" doc:"protocol"`
 	Labels   map[string]string `key:"labels" doc:"input.target.labels"`
-	Address  string            `key:"address" required:"true" is:"address" doc:"host:port of the server"`
+	Address  string            `key:"address" required:"true" is:"address" doc:"host:port, or the path of a Unix socket"`
 	Database string            `key:"database" doc:"database on the server; default: the name that the client asked for"`
 	Match    Match             `key:"match" doc:"which connections of a shared listener are for this target"`
 	User     string            `key:"user" required:"true" doc:"the gateway's own login"`
 	Password Secret            `key:"password" doc:"the gateway's own password"`
+	Auth     []string          `key:"auth" oneof:"scram-sha-256-plus scram-sha-256 cert md5 password trust" doc:"how the gateway may show who it is; default: scram-sha-256, or cert without a password"`
 	TLS      ClientTLS         `key:"tls" doc:"TLS towards the server"`
 	Role     Role              `key:"role" doc:"the role that agents act as"`
 	Settings map[string]string `key:"settings" doc:"parameters set at login, such as statement_timeout"`
@@ -236,23 +273,24 @@ type Target struct {
 	Limits   TargetLimits      `key:"limits" doc:"what the gateway asks of the server"`
 }
 
-// Match selects a target on a listener that serves several.
+// Match selects a target on a listener that serves several: the TLS server
+// name decides where a target has one, the database otherwise.
 type Match struct {
-	Databases []string `key:"databases" doc:"database names in the startup packet; default: database, else the target's name"`
+	Databases []string `key:"databases" doc:"database names that agents ask for; default: database, else the target's name"`
 	SNI       []string `key:"sni" doc:"TLS server names"`
 }
 
-// TLS modes towards a target.
+// TLS modes towards a target. There is nothing in between: a certificate that
+// is not checked protects from nobody who could be on the way.
 const (
 	TLSDisable    = "disable"
-	TLSRequire    = "require"
-	TLSVerifyCA   = "verify-ca"
 	TLSVerifyFull = "verify-full"
 )
 
 // ClientTLS is TLS towards a target.
 type ClientTLS struct {
-	Mode       string `key:"mode" default:"verify-full" oneof:"disable require verify-ca verify-full" doc:"how the server's certificate is checked"`
+	Mode       string `key:"mode" default:"verify-full" oneof:"disable verify-full" doc:"whether TLS is used; the server's certificate is always checked"`
+	Direct     bool   `key:"direct" doc:"begin with TLS and no SSLRequest (PostgreSQL 17)"`
 	CAFile     string `key:"ca_file" is:"file" doc:"PEM file; default: the system's authorities"`
 	CertFile   string `key:"cert_file" is:"file" doc:"client certificate"`
 	KeyFile    string `key:"key_file" is:"file" doc:"its private key"`
@@ -262,7 +300,7 @@ type ClientTLS struct {
 // Role is the database role that an agent's statements run as: a fixed name,
 // or the value of a claim translated by a map.
 type Role struct {
-	Name         string            `key:"name" doc:"role; default: user"`
+	Name         string            `key:"name" doc:"role; default: the login's own"`
 	Claim        string            `key:"claim" doc:"claim whose value chooses the role"`
 	Map          map[string]string `key:"map" doc:"claim value to role; a value that is not listed gets default"`
 	Default      string            `key:"default" doc:"role when the map has no answer; empty: refuse"`

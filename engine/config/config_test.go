@@ -115,7 +115,7 @@ const minimal = `
 identity: {issuers: [{name: corp, url: "https://id.example", audiences: [regate]}]}
 policy: {bundles: [{name: main, url: "https://bundles.example/main.tar.gz"}]}
 postgres: {listeners: [{address: "127.0.0.1:6432"}]}
-targets: [{name: shop, address: "db.example:5432", database: shop, user: regate}]
+targets: [{name: shop, address: "db.example:5432", database: shop, user: regate, auth: [trust]}]
 `
 
 func write(t testing.TB, text string) string {
@@ -133,14 +133,14 @@ func TestMinimal(t *testing.T) {
 		t.Fatal(problems)
 	}
 	l := cfg.Postgres.Listeners[0]
-	if !l.Plaintext || !l.OAuthBearer || l.Limits.HandshakeTimeout != 10*time.Second || l.Limits.MaxMessageBytes != 16<<20 {
+	if !l.Plaintext || !l.OAuthBearer.Enabled || l.Limits.HandshakeTimeout != 10*time.Second || cfg.Postgres.MaxMessageBytes != 16<<20 {
 		t.Errorf("listener defaults: %+v", l)
 	}
 	if !slices.Equal(l.Targets, []string{"shop"}) {
 		t.Errorf("listener serves %v", l.Targets)
 	}
 	tg := cfg.Targets[0]
-	if tg.TLS.Mode != TLSVerifyFull || tg.TLS.ServerName != "db.example" || tg.Role.Name != "regate" || !slices.Equal(tg.Match.Databases, []string{"shop"}) {
+	if tg.TLS.Mode != TLSVerifyFull || tg.TLS.ServerName != "db.example" || tg.Role.Name != "" || !slices.Equal(tg.Match.Databases, []string{"shop"}) {
 		t.Errorf("target defaults: %+v", tg)
 	}
 	if cfg.Record.Mode != "strict" || cfg.Admin.Address != "127.0.0.1:8411" {
@@ -203,6 +203,7 @@ policy:
 		}
 	}
 	first.origins, second.origins = nil, nil
+	second.file = first.file
 	if !reflect.DeepEqual(first, second) {
 		t.Errorf("not the same:\n%+v\n%+v", first, second)
 	}

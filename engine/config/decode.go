@@ -21,6 +21,7 @@ type decoder struct {
 	env       func(string) (string, bool)
 	problems  []Problem
 	origins   map[string]origin
+	changed   map[string]bool // settings whose value is not the default
 	nodes     int
 
 	secretVars map[string]bool // environment variables that secrets name
@@ -227,8 +228,17 @@ func (d *decoder) scalarNode(key string, n *yaml.Node, v reflect.Value, tag refl
 	d.scalar(key, n.Value, v, tag)
 }
 
-// scalar parses s into v. Values of secrets are never part of a message.
+// scalar parses s into v, and remembers whether that changed anything.
 func (d *decoder) scalar(key, s string, v reflect.Value, tag reflect.StructTag) {
+	before := v.Interface()
+	d.parse(key, s, v, tag)
+	if d.changed != nil && before != v.Interface() {
+		d.changed[key] = true
+	}
+}
+
+// parse parses s into v. Values of secrets are never part of a message.
+func (d *decoder) parse(key, s string, v reflect.Value, tag reflect.StructTag) {
 	switch v.Type() {
 	case typeSecret:
 		d.secret(key, s, v)

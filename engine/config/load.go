@@ -38,6 +38,7 @@ func Load(o Options) (*Config, []Problem) {
 		dir:     filepath.Dir(o.File),
 		env:     envLookup(o.Env),
 		origins: make(map[string]origin),
+		changed: make(map[string]bool),
 		skip:    o.SkipSecrets,
 	}
 	cfg := new(Config)
@@ -49,7 +50,7 @@ func Load(o Options) (*Config, []Problem) {
 	}
 	unread := HasErrors(d.problems) && len(d.origins) == 0
 	d.overlay(cfg, o)
-	cfg.origins = d.origins
+	cfg.origins, cfg.file = d.origins, o.File
 	if unread {
 		return cfg, d.problems // whatever else is missing stands in the file that could not be read
 	}

@@ -83,6 +83,7 @@ func (d *decoder) override(key, s string, v reflect.Value, tag reflect.StructTag
 		}
 	}
 	v.Set(reflect.ValueOf(items))
+	d.changed[key] = len(items) > 0
 }
 
 // lookup finds the field of a path without lists.

@@ -48,7 +48,9 @@ func (d *decoder) text(key, s string, tag reflect.StructTag) string {
 			d.hostPort(key, s, true)
 		}
 	case "address":
-		d.hostPort(key, s, false)
+		if !strings.HasPrefix(s, "/") { // the path of a Unix socket
+			d.hostPort(key, s, false)
+		}
 	case "url":
 		d.url(key, s, strings.Split(arg, ","))
 	case "file":
