@@ -23,6 +23,9 @@ const (
 	probeTimeout = 2 * time.Second
 	// staleAfter is how long the copy is believed without a good check.
 	staleAfter = 5 * time.Second
+	// maxBatch bounds how many entries one new snapshot takes in, so that a
+	// flood of them does not keep all from showing.
+	maxBatch = 256
 )
 
 // Revocations is a live local copy of the revocations in a bucket. Match reads
@@ -33,7 +36,7 @@ type Revocations struct {
 
 	snap     atomic.Pointer[revoked]
 	health   atomic.Pointer[health]
-	seen     atomic.Uint64 // revision of the last entry that the watch gave
+	seen     uint64 // revision up to which the watch has told; of run alone
 	stop     context.CancelFunc
 	finished chan struct{}
 
@@ -110,7 +113,7 @@ func (r *Revocations) load(wait, life context.Context) (jetstream.KeyWatcher, er
 				return nil, errors.New("the watch ended")
 			}
 			if e == nil { // the present content is complete
-				r.seen.Store(last)
+				r.seen = last
 				r.snap.Store(next.index())
 				r.health.Store(&health{at: r.clock()})
 				return w, nil
@@ -155,7 +158,9 @@ func (r *Revocations) run(ctx context.Context, w jetstream.KeyWatcher) {
 	defer close(r.finished)
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
-	var behind int
+	// A probe waits for the server; entries of the watch must not wait for it.
+	probes := make(chan probe, 1)
+	probing, behind := false, 0
 	for {
 		if w == nil {
 			wait, cancel := context.WithTimeout(ctx, probeTimeout)
@@ -186,25 +191,23 @@ func (r *Revocations) run(ctx context.Context, w jetstream.KeyWatcher) {
 				r.fail(errors.New("the watch of revocations ended"))
 				continue
 			}
-			if e == nil {
-				continue
-			}
-			old := r.snap.Load()
-			next := &revoked{entries: maps.Clone(old.entries), unreadable: maps.Clone(old.unreadable)}
-			next.apply(e)
-			r.snap.Store(next.index())
-			r.seen.Store(max(r.seen.Load(), e.Revision()))
-			r.notify()
+			r.follow(e, w)
 		case <-tick.C:
-			last, err := r.lastRevision(ctx)
+			if !probing {
+				probing = true
+				go func() {
+					last, err := r.lastRevision(ctx)
+					probes <- probe{last, err}
+				}()
+			}
+		case p := <-probes:
+			probing = false
 			switch {
-			case ctx.Err() != nil:
-				continue
-			case err != nil:
-				r.fail(fmt.Errorf("the bucket of revocations does not answer: %w", err))
-			case last > r.seen.Load():
+			case p.err != nil:
+				r.fail(fmt.Errorf("the bucket of revocations does not answer: %w", p.err))
+			case p.last > r.seen:
 				// An entry may be on its way; one that is still missing at the
-				// second look is lost with the watch.
+				// next look is lost with the watch.
 				if behind++; behind > 1 {
 					_ = w.Stop()
 					w = nil
@@ -215,6 +218,34 @@ func (r *Revocations) run(ctx context.Context, w jetstream.KeyWatcher) {
 			}
 		}
 	}
+}
+
+type probe struct {
+	last uint64
+	err  error
+}
+
+// follow takes an entry, and those that wait behind it, into the copy.
+func (r *Revocations) follow(e jetstream.KeyValueEntry, w jetstream.KeyWatcher) {
+	old := r.snap.Load()
+	next := &revoked{entries: maps.Clone(old.entries), unreadable: maps.Clone(old.unreadable)}
+	for range maxBatch {
+		if e != nil {
+			next.apply(e)
+			r.seen = max(r.seen, e.Revision())
+		}
+		select {
+		case more, ok := <-w.Updates():
+			if ok {
+				e = more
+				continue
+			}
+		default:
+		}
+		break
+	}
+	r.snap.Store(next.index())
+	r.notify()
 }
 
 // lastRevision returns the bucket's last revision.
