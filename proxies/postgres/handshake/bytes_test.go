@@ -272,6 +272,7 @@ func TestBadBytes(t *testing.T) {
 		{"long password", &Front{Plaintext: true, MaxPassword: 10}, [][]byte{ok, message('p', "0123456789\x00")}, ReasonOversized, codeProtocolViolation},
 		{"impossible password", plain, [][]byte{ok, {'p', 0xff, 0xff, 0xff, 0xff}}, ReasonOversized, codeProtocolViolation},
 		{"other mechanism", plain, [][]byte{bearer, saslInitial("SCRAM-SHA-256", "n,,n=,r=x")}, ReasonUnsupportedAuth, codeInvalidAuth},
+		{"mechanism that nobody can read", plain, [][]byte{bearer, saslInitial("\x1b[31m\xff", "n,,")}, ReasonUnsupportedAuth, codeInvalidAuth},
 		{"SASL without a length", plain, [][]byte{bearer, message('p', mechanism+"\x00\x00\x00")}, ReasonProtocol, codeProtocolViolation},
 		{"SASL with a wrong length", plain, [][]byte{bearer, message('p', mechanism+"\x00\x00\x00\x00\x09abc")}, ReasonProtocol, codeProtocolViolation},
 		{"impersonation", plain, [][]byte{bearer, saslInitial(mechanism, "n,a=admin,\x01auth=Bearer x\x01\x01")}, ReasonProtocol, codeProtocolViolation},
@@ -326,6 +327,9 @@ func TestBadBytes(t *testing.T) {
 					var response pgproto3.ErrorResponse
 					must(t, response.Decode(b[5:1+size]))
 					code = response.Code
+					if unprintable(response.Message) != "" {
+						t.Fatalf("message %q", response.Message)
+					}
 					if response.Severity != "FATAL" || response.Detail != test.reason || response.Message == "" {
 						t.Fatalf("got %+v", response)
 					}
@@ -628,6 +632,26 @@ func TestRandomBytes(t *testing.T) {
 		}
 		_ = ours.Close()
 	}
+}
+
+// Without a reason the client is told that there is one, and no more.
+func TestRefuseWithoutReason(t *testing.T) {
+	ours, theirs := net.Pipe()
+	go func() { _, _ = theirs.Write(startupPacket(version30, "user", "agent")) }()
+	c, err := (&Front{Plaintext: true}).Accept(context.Background(), ours)
+	must(t, err)
+	sent := make(chan []byte)
+	go func() {
+		b, _ := io.ReadAll(theirs)
+		sent <- b
+	}()
+	c.Refuse(nil)
+	var response pgproto3.ErrorResponse
+	must(t, response.Decode((<-sent)[5:]))
+	if response.Code != codeInternal || response.Detail != "gateway/internal" {
+		t.Fatalf("got %+v", response)
+	}
+	_ = theirs.Close()
 }
 
 // A welcome that would break the protocol is an error, not bytes.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,20 +28,24 @@ type Reloader struct {
 
 	mu      sync.Mutex // guards what follows; held by the one who looks
 	checked time.Time
-	failed  [2]stamp // the files that last failed to load
+	failed  stamps // the files that last failed to load
 	err     error
 }
 
 type loadedPair struct {
 	certificate *tls.Certificate
-	stamps      [2]stamp
+	stamps      stamps
 }
 
-// stamp tells versions of a file apart without reading it.
-type stamp struct {
-	modified time.Time
-	size     int64
-	inode    uint64
+// stamps tell versions of the two files apart without reading them. nil: a
+// file is missing.
+type stamps []os.FileInfo
+
+func (s stamps) equal(other stamps) bool {
+	return slices.EqualFunc(s, other, func(a, b os.FileInfo) bool {
+		// A file put in place of another may have the same size and time.
+		return a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() && os.SameFile(a, b)
+	})
 }
 
 // NewReloader loads the pair; an error says that it cannot be used. report,
@@ -55,11 +60,11 @@ func newReloader(certFile, keyFile string, report func(error), now func() time.T
 		report = func(error) {}
 	}
 	r := &Reloader{certFile: certFile, keyFile: keyFile, report: report, now: now}
-	stamps, err := r.stamps()
+	found, err := r.look()
 	if err != nil {
 		return nil, err
 	}
-	pair, err := r.load(stamps)
+	pair, err := r.load(found)
 	if err != nil {
 		return nil, err
 	}
@@ -103,18 +108,18 @@ func (r *Reloader) check() {
 		return
 	}
 	r.checked = now
-	stamps, err := r.stamps()
-	if err == nil && stamps == r.loaded.Load().stamps {
+	found, err := r.look()
+	if err == nil && found.equal(r.loaded.Load().stamps) {
 		r.err = nil
 		return
 	}
 	var pair *loadedPair
 	if err == nil {
-		pair, err = r.load(stamps)
+		pair, err = r.load(found)
 	}
 	if err != nil {
-		told := r.err != nil && r.failed == stamps && r.err.Error() == err.Error()
-		r.err, r.failed = err, stamps
+		told := r.err != nil && r.failed.equal(found) && r.err.Error() == err.Error()
+		r.err, r.failed = err, found
 		if !told {
 			r.report(err)
 		}
@@ -125,20 +130,21 @@ func (r *Reloader) check() {
 	r.report(nil)
 }
 
-func (r *Reloader) stamps() (stamps [2]stamp, err error) {
-	for i, name := range []string{r.certFile, r.keyFile} {
+func (r *Reloader) look() (stamps, error) {
+	var found stamps
+	for _, name := range []string{r.certFile, r.keyFile} {
 		info, err := os.Stat(name)
 		if err != nil {
-			return [2]stamp{}, fmt.Errorf("load certificate: %w", err)
+			return nil, fmt.Errorf("load certificate: %w", err)
 		}
-		stamps[i] = stamp{info.ModTime(), info.Size(), inode(info)}
+		found = append(found, info)
 	}
-	return stamps, nil
+	return found, nil
 }
 
 // load reads the pair. The files may change between the two reads: then they
 // do not match, which is an error, and the next look finds other stamps.
-func (r *Reloader) load(stamps [2]stamp) (*loadedPair, error) {
+func (r *Reloader) load(found stamps) (*loadedPair, error) {
 	certificate, err := tls.LoadX509KeyPair(r.certFile, r.keyFile)
 	if err != nil {
 		return nil, fmt.Errorf("load certificate %s: %w", r.certFile, err)
@@ -146,5 +152,5 @@ func (r *Reloader) load(stamps [2]stamp) (*loadedPair, error) {
 	if certificate.Leaf == nil {
 		return nil, fmt.Errorf("load certificate %s: %w", r.certFile, errors.New("no leaf certificate"))
 	}
-	return &loadedPair{&certificate, stamps}, nil
+	return &loadedPair{&certificate, found}, nil
 }

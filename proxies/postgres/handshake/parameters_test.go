@@ -136,6 +136,16 @@ func TestParameters(t *testing.T) {
 			}
 		}
 	}
+	for _, bad := range []string{"", "x", "PASSWORD"} {
+		if c, err := take("regate.auth", bad); err == nil {
+			t.Errorf("regate.auth %q: %+v", bad, c)
+		}
+	}
+	// A message quotes no more than it needs.
+	long := strings.Repeat("é", 1000)
+	if _, err := take(long, "x"); err == nil || len(err.Error()) > 200 || !utf8.ValidString(err.Error()) {
+		t.Errorf("got %v", err)
+	}
 	if _, err := take("replication", "false"); err == nil {
 		t.Error("replication passed")
 	}

@@ -174,6 +174,31 @@ func TestSettings(t *testing.T) {
 	wants(t, err, ReasonConfig)
 }
 
+// The gateway's own queries log in by the same rules.
+func TestConnect(t *testing.T) {
+	c, err := Connect(timeout(t), target("by_scram"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	var user, encoding string
+	if err := c.QueryRow(timeout(t), "SELECT current_user::text, current_setting('client_encoding')").Scan(&user, &encoding); err != nil || user != "by_scram" || encoding != "UTF8" {
+		t.Fatalf("%s, %s, %v", user, encoding, err)
+	}
+	for reason, change := range map[string]func(*Target){
+		ReasonAuth:        func(t *Target) { t.Password = secret("guess") },
+		ReasonTLS:         func(t *Target) { t.TLS = &tls.Config{RootCAs: x509.NewCertPool()} },
+		ReasonConfig:      func(t *Target) { t.User = "" },
+		ReasonUnreachable: func(t *Target) { t.Address = "db.invalid:5432" },
+		ReasonTimeout:     func(t *Target) { t.ConnectTimeout = 1 },
+	} {
+		bad := target("by_scram")
+		change(&bad)
+		_, err := Connect(timeout(t), bad)
+		wants(t, err, reason)
+	}
+}
+
 // Nothing of the environment reaches a login.
 func TestEnvironment(t *testing.T) {
 	for name, value := range map[string]string{
