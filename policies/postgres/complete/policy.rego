@@ -12,9 +12,14 @@
 package regate.policies.regate.sql_complete
 
 import data.regate.lib.principal
-import data.regate.lib.settings
 
-settings_known if settings.strings("sql_complete", "opaque_for")
+opaque_for := site if {
+	site := data.regate.settings.sql_complete.opaque_for
+} else := data.regate.defaults.sql_complete.opaque_for
+
+settings_known if {
+	is_array(opaque_for)
+}
 
 deny contains {
 	"id": "regate.sql_complete/incomplete", "severity": "medium",
@@ -42,7 +47,7 @@ deny contains {
 	not may_be_opaque
 }
 
-may_be_opaque if principal.in_any(settings.strings("sql_complete", "opaque_for"))
+may_be_opaque if principal.in_any(opaque_for)
 
 deny contains {"id": "regate.sql_complete/settings", "msg": "the settings of regate.sql_complete are missing or of the wrong type"} if {
 	not settings_known

@@ -2,10 +2,10 @@
 # title: No filters on hidden columns
 # description: |
 #   A masked column can still be guessed from which rows come back: this denies
-#   statements that filter, join, sort or group by a column that sql_pii_masks
-#   hides. It reads input.sql, so decisions are cached by the whole statement.
-#   Settings: usable (list of columns that may be used all the same).
-#   Needs the pack pii_masks.
+#   statements that filter, join, sort or group by one of `columns`, but for
+#   members of `exempt`. It reads input.sql, so decisions are cached by the whole
+#   statement.
+#   Settings: columns (list of "schema.table.column"), exempt (list of groups).
 # scope: package
 # schemas:
 #   - input: schema.postgres
@@ -14,12 +14,21 @@
 package regate.policies.regate.sql_masked_predicates
 
 import data.regate.lib.principal
-import data.regate.lib.settings
+
+columns := site if {
+	site := data.regate.settings.sql_masked_predicates.columns
+} else := data.regate.defaults.sql_masked_predicates.columns
+
+exempt := site if {
+	site := data.regate.settings.sql_masked_predicates.exempt
+} else := data.regate.defaults.sql_masked_predicates.exempt
 
 settings_known if {
-	settings.table("sql_pii_masks", "fields")
-	settings.strings("sql_pii_masks", "exempt")
-	settings.strings("sql_masked_predicates", "usable")
+	is_array(columns)
+	is_array(exempt)
+	every column in columns {
+		is_string(column)
+	}
 }
 
 deny contains {
@@ -28,14 +37,11 @@ deny contains {
 	"hint": "Leave the column out of WHERE, ON, ORDER BY and GROUP BY.",
 } if {
 	some column in input.sql.statement.predicate_columns
-	settings.table("sql_pii_masks", "fields")[column]
-	not is_usable(column)
+	column in columns
 	not is_exempt
 }
 
-is_usable(column) if column in settings.strings("sql_masked_predicates", "usable")
-
-is_exempt if principal.in_any(settings.strings("sql_pii_masks", "exempt"))
+is_exempt if principal.in_any(exempt)
 
 deny contains {"id": "regate.sql_masked_predicates/settings", "msg": "the settings of regate.sql_masked_predicates are missing or of the wrong type"} if {
 	not settings_known

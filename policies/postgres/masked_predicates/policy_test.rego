@@ -2,36 +2,32 @@ package regate.policies.regate.sql_masked_predicates_test
 
 import data.regate.policies.regate.sql_masked_predicates
 
-request(action) := {
-	"stage": "request", "complete": true,
-	"subject": {"groups": ["analysts"]},
-	"action": object.union({"verb": "select", "verbs": ["select"], "writes": false, "ddl": false, "opaque": false, "locks": false, "has_where": true, "where_constant": false}, action),
-	"resource": {"schema_names": ["public"], "tables": {"public.t": {"kind": "table"}}},
-	"target": {"labels": {"env": "prod"}},
+site := {"sql_masked_predicates": {"columns": ["public.t.email"], "exempt": ["staff"]}}
+
+by(column, group) := {
+	"stage": "request",
+	"subject": {"groups": [group]},
+	"sql": {"statement": {"predicate_columns": [column]}},
 }
 
 ids(set_of) := {element.id | some element in set_of}
 
-site := {"sql_pii_masks": {"fields": {"public.t.email": {"method": "hash"}}, "exempt": []}}
-
-by(column) := object.union(request({}), {"sql": {"statement": {"predicate_columns": [column]}}})
-
 test_hidden_column if {
-	ids(sql_masked_predicates.deny) == {"regate.sql_masked_predicates/filter"} with input as by("public.t.email") with data.regate.settings as site
+	ids(sql_masked_predicates.deny) == {"regate.sql_masked_predicates/filter"} with input as by("public.t.email", "analysts") with data.regate.settings as site
 }
 
 test_other_column if {
-	sql_masked_predicates.deny == set() with input as by("public.t.id") with data.regate.settings as site
-}
-
-test_usable_column if {
-	sql_masked_predicates.deny == set() with input as by("public.t.email") with data.regate.settings as object.union(site, {"sql_masked_predicates": {"usable": ["public.t.email"]}})
-}
-
-test_settings if {
-	ids(sql_masked_predicates.deny) == {"regate.sql_masked_predicates/settings"} with input as by("public.t.id") with data.regate.defaults as {} with data.regate.settings as {}
+	sql_masked_predicates.deny == set() with input as by("public.t.id", "analysts") with data.regate.settings as site
 }
 
 test_exempt if {
-	sql_masked_predicates.deny == set() with input as by("public.t.email") with data.regate.settings as object.union(site, {"sql_pii_masks": {"exempt": ["analysts"]}})
+	sql_masked_predicates.deny == set() with input as by("public.t.email", "staff") with data.regate.settings as site
+}
+
+test_nothing_is_hidden_by_default if {
+	sql_masked_predicates.deny == set() with input as by("public.t.email", "analysts") with data.regate.settings as {}
+}
+
+test_settings if {
+	ids(sql_masked_predicates.deny) == {"regate.sql_masked_predicates/settings"} with input as by("public.t.id", "analysts") with data.regate.settings as {"sql_masked_predicates": {"columns": [1]}}
 }

@@ -12,12 +12,22 @@
 package regate.policies.regate.sql_no_destructive_ddl
 
 import data.regate.lib.principal
-import data.regate.lib.settings
 import data.regate.lib.sql
 
+verbs := site if {
+	site := data.regate.settings.sql_no_destructive_ddl.verbs
+} else := data.regate.defaults.sql_no_destructive_ddl.verbs
+
+exempt := site if {
+	site := data.regate.settings.sql_no_destructive_ddl.exempt
+} else := data.regate.defaults.sql_no_destructive_ddl.exempt
+
 settings_known if {
-	settings.strings("sql_no_destructive_ddl", "verbs")
-	settings.strings("sql_no_destructive_ddl", "exempt")
+	is_array(exempt)
+	is_array(verbs)
+	every verb in verbs {
+		is_string(verb)
+	}
 }
 
 deny contains {
@@ -25,13 +35,13 @@ deny contains {
 	"msg": sprintf("%s is not allowed: it destroys data", [upper(verb)]),
 	"hint": "Ask the owner of the database to do it.",
 } if {
-	some verb in settings.strings("sql_no_destructive_ddl", "verbs")
+	some verb in verbs
 	verb in input.action.verbs
 	not sql.only_temporary_tables
 	not is_exempt
 }
 
-is_exempt if principal.in_any(settings.strings("sql_no_destructive_ddl", "exempt"))
+is_exempt if principal.in_any(exempt)
 
 deny contains {"id": "regate.sql_no_destructive_ddl/settings", "msg": "the settings of regate.sql_no_destructive_ddl are missing or of the wrong type"} if {
 	not settings_known

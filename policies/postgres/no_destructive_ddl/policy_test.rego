@@ -37,3 +37,10 @@ test_temporary_table_may_go if {
 test_settings if {
 	ids(sql_no_destructive_ddl.deny) == {"regate.sql_no_destructive_ddl/settings"} with input as request({}) with data.regate.defaults as {} with data.regate.settings as {}
 }
+
+test_site_names_the_verbs if {
+	site := {"sql_no_destructive_ddl": {"verbs": ["alter"]}}
+	sql_no_destructive_ddl.deny == set() with input as drop with data.regate.settings as site
+	alter := request({"verb": "alter", "verbs": ["alter"]})
+	ids(sql_no_destructive_ddl.deny) == {"regate.sql_no_destructive_ddl/destroys"} with input as alter with data.regate.settings as site
+}

@@ -13,25 +13,36 @@
 package regate.policies.regate.sql_pii_masks
 
 import data.regate.lib.principal
-import data.regate.lib.settings
+
+fields := site if {
+	site := data.regate.settings.sql_pii_masks.fields
+} else := data.regate.defaults.sql_pii_masks.fields
+
+detect := site if {
+	site := data.regate.settings.sql_pii_masks.detect
+} else := data.regate.defaults.sql_pii_masks.detect
+
+exempt := site if {
+	site := data.regate.settings.sql_pii_masks.exempt
+} else := data.regate.defaults.sql_pii_masks.exempt
 
 settings_known if {
-	settings.table("sql_pii_masks", "fields")
-	settings.table("sql_pii_masks", "detect")
-	settings.strings("sql_pii_masks", "exempt")
+	is_object(fields)
+	is_object(detect)
+	is_array(exempt)
 }
 
 mask contains object.union(how, {"id": "regate.sql_pii_masks/field", "field": field}) if {
-	some field, how in settings.table("sql_pii_masks", "fields")
+	some field, how in fields
 	not is_exempt
 }
 
 mask contains object.union(how, {"id": "regate.sql_pii_masks/detect", "detect": kind}) if {
-	some kind, how in settings.table("sql_pii_masks", "detect")
+	some kind, how in detect
 	not is_exempt
 }
 
-is_exempt if principal.in_any(settings.strings("sql_pii_masks", "exempt"))
+is_exempt if principal.in_any(exempt)
 
 deny contains {"id": "regate.sql_pii_masks/settings", "msg": "the settings of regate.sql_pii_masks are missing or of the wrong type"} if {
 	not settings_known

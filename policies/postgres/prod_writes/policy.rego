@@ -13,32 +13,56 @@
 package regate.policies.regate.sql_prod_writes
 
 import data.regate.lib.principal
-import data.regate.lib.settings
+
+environments := site if {
+	site := data.regate.settings.sql_prod_writes.environments
+} else := data.regate.defaults.sql_prod_writes.environments
+
+approvers := site if {
+	site := data.regate.settings.sql_prod_writes.approvers
+} else := data.regate.defaults.sql_prod_writes.approvers
+
+exempt := site if {
+	site := data.regate.settings.sql_prod_writes.exempt
+} else := data.regate.defaults.sql_prod_writes.exempt
+
+count_of := site if {
+	site := data.regate.settings.sql_prod_writes.count
+} else := data.regate.defaults.sql_prod_writes.count
+
+ttl := site if {
+	site := data.regate.settings.sql_prod_writes.ttl
+} else := data.regate.defaults.sql_prod_writes.ttl
+
+wait := site if {
+	site := data.regate.settings.sql_prod_writes.wait
+} else := data.regate.defaults.sql_prod_writes.wait
 
 settings_known if {
-	settings.strings("sql_prod_writes", "environments")
-	settings.strings("sql_prod_writes", "approvers")
-	settings.strings("sql_prod_writes", "exempt")
-	settings.count_of("sql_prod_writes", "count") >= 1
-	is_string(settings.value("sql_prod_writes", "ttl"))
-	is_string(settings.value("sql_prod_writes", "wait"))
+	is_array(environments)
+	is_array(approvers)
+	is_array(exempt)
+	is_number(count_of)
+	count_of >= 1
+	is_string(ttl)
+	is_string(wait)
 }
 
 require_approval contains {
 	"id": "regate.sql_prod_writes/approve",
 	"msg": sprintf("%s on %s needs approval", [upper(input.action.verb), input.target.labels.env]),
-	"from": settings.strings("sql_prod_writes", "approvers"),
-	"count": settings.count_of("sql_prod_writes", "count"),
-	"ttl": settings.value("sql_prod_writes", "ttl"),
-	"wait": settings.value("sql_prod_writes", "wait"),
+	"from": approvers,
+	"count": count_of,
+	"ttl": ttl,
+	"wait": wait,
 } if {
 	input.stage == "request"
 	input.action.writes == true
-	input.target.labels.env in settings.strings("sql_prod_writes", "environments")
+	input.target.labels.env in environments
 	not is_exempt
 }
 
-is_exempt if principal.in_any(settings.strings("sql_prod_writes", "exempt"))
+is_exempt if principal.in_any(exempt)
 
 deny contains {"id": "regate.sql_prod_writes/settings", "msg": "the settings of regate.sql_prod_writes are missing or of the wrong type"} if {
 	not settings_known

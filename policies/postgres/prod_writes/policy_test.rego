@@ -35,3 +35,13 @@ test_exempt if {
 test_settings if {
 	ids(sql_prod_writes.deny) == {"regate.sql_prod_writes/settings"} with input as update with data.regate.settings as {"sql_prod_writes": {"count": 0}}
 }
+
+test_site_settings if {
+	site := {"sql_prod_writes": {"environments": ["live"], "approvers": ["any"], "count": 2, "ttl": "5m", "wait": "0s", "exempt": []}}
+	live := object.union(update, {"target": {"labels": {"env": "live"}}})
+	sql_prod_writes.require_approval == {{
+		"id": "regate.sql_prod_writes/approve", "msg": "UPDATE on live needs approval",
+		"from": ["any"], "count": 2, "ttl": "5m", "wait": "0s",
+	}} with input as live with data.regate.settings as site
+	sql_prod_writes.require_approval == set() with input as update with data.regate.settings as site
+}

@@ -12,22 +12,29 @@
 package regate.policies.regate.sql_read_only
 
 import data.regate.lib.principal
-import data.regate.lib.settings
 import data.regate.lib.sql
 
+readers := site if {
+	site := data.regate.settings.sql_read_only.readers
+} else := data.regate.defaults.sql_read_only.readers
+
+writers := site if {
+	site := data.regate.settings.sql_read_only.writers
+} else := data.regate.defaults.sql_read_only.writers
+
 settings_known if {
-	settings.strings("sql_read_only", "readers")
-	settings.strings("sql_read_only", "writers")
+	is_array(readers)
+	is_array(writers)
 }
 
 allow contains {"id": "regate.sql_read_only/connect"} if {
 	sql.connects
-	principal.in_any(settings.strings("sql_read_only", "readers"))
+	principal.in_any(readers)
 }
 
 allow contains {"id": "regate.sql_read_only/read"} if {
 	sql.reads_only
-	principal.in_any(settings.strings("sql_read_only", "readers"))
+	principal.in_any(readers)
 }
 
 deny contains {
@@ -40,7 +47,7 @@ deny contains {
 	not may_write
 }
 
-may_write if principal.in_any(settings.strings("sql_read_only", "writers"))
+may_write if principal.in_any(writers)
 
 deny contains {"id": "regate.sql_read_only/settings", "msg": "the settings of regate.sql_read_only are missing or of the wrong type"} if {
 	not settings_known

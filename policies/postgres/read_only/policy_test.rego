@@ -25,7 +25,10 @@ test_readers_connect if {
 	sql_read_only.deny == set() with input as connect with data.regate.settings as groups
 }
 
-test_nobody_reads_by_default if sql_read_only.allow == set() with input as request({}) with data.regate.settings as {}
+test_nobody_reads_or_writes_by_default if {
+	sql_read_only.allow == set() with input as request({}) with data.regate.settings as {}
+	ids(sql_read_only.deny) == {"regate.sql_read_only/write"} with input as request({"writes": true}) with data.regate.settings as {}
+}
 
 test_writes_are_denied if {
 	update := request({"verb": "update", "writes": true})

@@ -13,19 +13,36 @@
 #   regate: {protocols: [postgres], mode: enforce}
 package regate.policies.regate.sql_row_limits
 
-import data.regate.lib.settings
+rows_for_others := site if {
+	site := data.regate.settings.sql_row_limits.rows
+} else := data.regate.defaults.sql_row_limits.rows
+
+bytes := site if {
+	site := data.regate.settings.sql_row_limits.bytes
+} else := data.regate.defaults.sql_row_limits.bytes
+
+seconds := site if {
+	site := data.regate.settings.sql_row_limits.seconds
+} else := data.regate.defaults.sql_row_limits.seconds
+
+rows_by_group := site if {
+	site := data.regate.settings.sql_row_limits.rows_by_group
+} else := data.regate.defaults.sql_row_limits.rows_by_group
 
 settings_known if {
-	settings.count_of("sql_row_limits", "rows") >= 0
-	settings.count_of("sql_row_limits", "bytes") >= 0
-	settings.count_of("sql_row_limits", "seconds") >= 0
-	every how in settings.table("sql_row_limits", "rows_by_group") {
+	rows_for_others >= 0
+	is_number(rows_for_others)
+	bytes >= 0
+	is_number(bytes)
+	seconds >= 0
+	is_number(seconds)
+	every how in rows_by_group {
 		is_number(how.rows)
 	}
 }
 
 of_groups := {how.rows |
-	some group, how in settings.table("sql_row_limits", "rows_by_group")
+	some group, how in rows_by_group
 	group in input.subject.groups
 }
 
@@ -36,17 +53,15 @@ rows := max(of_groups) if {
 	not unlimited
 }
 
-rows := settings.count_of("sql_row_limits", "rows") if count(of_groups) == 0
+rows := rows_for_others if count(of_groups) == 0
 
 limit contains {"id": "regate.sql_row_limits/rows", "rows": rows} if rows > 0
 
 limit contains {"id": "regate.sql_row_limits/bytes", "bytes": bytes} if {
-	bytes := settings.count_of("sql_row_limits", "bytes")
 	bytes > 0
 }
 
 limit contains {"id": "regate.sql_row_limits/seconds", "seconds": seconds} if {
-	seconds := settings.count_of("sql_row_limits", "seconds")
 	seconds > 0
 }
 

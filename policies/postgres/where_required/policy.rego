@@ -12,9 +12,14 @@
 package regate.policies.regate.sql_where_required
 
 import data.regate.lib.principal
-import data.regate.lib.settings
 
-settings_known if settings.strings("sql_where_required", "exempt")
+exempt := site if {
+	site := data.regate.settings.sql_where_required.exempt
+} else := data.regate.defaults.sql_where_required.exempt
+
+settings_known if {
+	is_array(exempt)
+}
 
 deny contains {
 	"id": "regate.sql_where_required/missing", "severity": "high",
@@ -38,7 +43,7 @@ deny contains {
 	not is_exempt
 }
 
-is_exempt if principal.in_any(settings.strings("sql_where_required", "exempt"))
+is_exempt if principal.in_any(exempt)
 
 deny contains {"id": "regate.sql_where_required/settings", "msg": "the settings of regate.sql_where_required are missing or of the wrong type"} if {
 	not settings_known
