@@ -1,0 +1,92 @@
+// Command bench measures regate against PostgreSQL itself and against
+// pgbouncer, in one run and in turn, so that the ratios hold on a machine whose
+// speed drifts. `make bench` runs it; it needs bin/regate, PostgreSQL and
+// pgbouncer.
+//
+// It prints a table and writes build/bench.json: a list of
+// {"name", "value", "unit", "peer"}. A peer is what the value is a ratio to, ""
+// for a plain figure.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+type options struct {
+	dir     string
+	regate  string
+	bundle  string
+	scale   int
+	rows    int
+	rounds  int
+	seconds int
+	idle    int
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.dir, "dir", "build/bench", "folder for the servers' files")
+	flag.StringVar(&o.regate, "regate", "bin/regate", "the gateway's program")
+	flag.StringVar(&o.bundle, "bundle", "bundles/bench", "the policy bundle to run with")
+	flag.IntVar(&o.scale, "scale", 10, "pgbench's scale factor")
+	flag.IntVar(&o.rows, "rows", 1_000_000, "rows of the large SELECT")
+	flag.IntVar(&o.rounds, "rounds", 3, "rounds; medians are reported")
+	flag.IntVar(&o.seconds, "seconds", 4, "length of each pgbench run, in seconds")
+	flag.IntVar(&o.idle, "idle", 500, "idle sessions for the memory figure")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// figure is one line of build/bench.json.
+type figure struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit"`
+	Peer  string  `json:"peer"`
+}
+
+func run(ctx context.Context, o options) error {
+	fmt.Println("starting PostgreSQL, pgbouncer, an issuer and regate ...")
+	s, err := startAll(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	figures, err := s.throughput(ctx, o)
+	if err != nil {
+		return err
+	}
+	large, err := s.largeSelect(ctx, o)
+	if err != nil {
+		return err
+	}
+	figures = append(figures, large...)
+	idle, err := s.idleMemory(ctx, o)
+	if err != nil {
+		return err
+	}
+	figures = append(figures, idle...)
+	raw, err := json.MarshalIndent(figures, "", "  ")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join("build", "bench.json")
+	if err := os.WriteFile(path, append(raw, '\n'), 0o644); err != nil {
+		return err
+	}
+	fmt.Printf("\nwrote %s (%s)\n", path, time.Now().UTC().Format(time.RFC3339))
+	return nil
+}
