@@ -30,7 +30,7 @@ func Load(ctx context.Context, conn *pgx.Conn) (*Snapshot, error) {
 		types:     map[OID]*Type{},
 		typeNames: map[name]*Type{},
 		operators: map[name][]*Operator{},
-		casts:     map[OID][]*Function{},
+		casts:     map[OID][]Cast{},
 	}}
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
@@ -283,12 +283,12 @@ func (l *loader) operators() error {
 }
 
 func (l *loader) casts() error {
-	var target, code OID
-	return l.each(`SELECT casttarget, castfunc FROM pg_cast WHERE castfunc >= 16384`, func() {
+	var from, target, code OID
+	return l.each(`SELECT castsource, casttarget, castfunc FROM pg_cast WHERE castfunc >= 16384`, func() {
 		if f := l.snap.functions[code]; f != nil {
-			l.snap.casts[target] = append(l.snap.casts[target], f)
+			l.snap.casts[target] = append(l.snap.casts[target], Cast{Source: from, Function: f})
 		}
-	}, &target, &code)
+	}, &from, &target, &code)
 }
 
 func (l *loader) triggers() error {

@@ -105,8 +105,8 @@ func describe(snap *catalog.Snapshot) string {
 	loud := snap.Type("app", "loud")
 	fmt.Fprintf(&b, "type loud: %s of %s, %d checks\n", loud.Kind, snap.TypeName(loud.Base), len(loud.Checks))
 	pair := snap.Type("app", "pair")
-	for _, f := range snap.Casts(pair.OID) {
-		fmt.Fprintf(&b, "cast to pair by %s\n", f.QualifiedName())
+	for _, c := range snap.Casts(pair.OID) {
+		fmt.Fprintf(&b, "cast to pair by %s\n", c.Function.QualifiedName())
 	}
 	return b.String()
 }

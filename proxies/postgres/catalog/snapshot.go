@@ -50,7 +50,7 @@ type Snapshot struct {
 	types     map[OID]*Type
 	typeNames map[name]*Type
 	operators map[name][]*Operator // only those outside pg_catalog
-	casts     map[OID][]*Function  // functions of user-defined casts, by target type
+	casts     map[OID][]Cast       // user-defined casts, by target type
 }
 
 type name struct{ schema, name string }
@@ -170,6 +170,12 @@ type Operator struct {
 	Name        string
 	Left, Right OID
 	Function    *Function
+}
+
+// Cast is a user-defined cast.
+type Cast struct {
+	Source   OID
+	Function *Function
 }
 
 // QualifiedName is "schema.name", never quoted.
@@ -313,5 +319,5 @@ func (s *Snapshot) Operators(schema, operator string) []*Operator {
 	return s.operators[name{schema, operator}]
 }
 
-// Casts returns the functions of user-defined casts to a type.
-func (s *Snapshot) Casts(target OID) []*Function { return s.casts[target] }
+// Casts returns the user-defined casts to a type.
+func (s *Snapshot) Casts(target OID) []Cast { return s.casts[target] }

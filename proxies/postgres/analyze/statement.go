@@ -1,0 +1,620 @@
+package analyze
+
+import (
+	"strings"
+
+	pg_query "github.com/pganalyze/pg_query_go/v5"
+
+	"github.com/regate-dev/regate/engine/input"
+	"github.com/regate-dev/regate/proxies/postgres/catalog"
+)
+
+// top analyses a whole statement, or the one inside EXPLAIN and its kin. text
+// is the statement's own.
+func (b *builder) top(n *pg_query.Node, text string) {
+	switch s := n.GetNode().(type) {
+	case *pg_query.Node_SelectStmt:
+		b.command = "select"
+		b.selectStatement(s.SelectStmt)
+	case *pg_query.Node_InsertStmt:
+		b.command = "insert"
+		columns := b.insert(s.InsertStmt, nil)
+		b.gives(columns, true, len(s.InsertStmt.ReturningList) > 0)
+	case *pg_query.Node_UpdateStmt:
+		b.command = "update"
+		columns, known := b.update(s.UpdateStmt, nil)
+		b.gives(columns, known, len(s.UpdateStmt.ReturningList) > 0)
+	case *pg_query.Node_DeleteStmt:
+		b.command = "delete"
+		columns, known := b.delete(s.DeleteStmt, nil)
+		b.gives(columns, known, len(s.DeleteStmt.ReturningList) > 0)
+	case *pg_query.Node_MergeStmt:
+		b.command = "merge"
+		b.merge(s.MergeStmt, nil)
+	case *pg_query.Node_ExplainStmt:
+		b.explain(s.ExplainStmt, text)
+	case *pg_query.Node_CopyStmt:
+		b.copy(s.CopyStmt)
+	case *pg_query.Node_PrepareStmt:
+		b.prepare(s.PrepareStmt, text)
+	case *pg_query.Node_ExecuteStmt:
+		b.execute(s.ExecuteStmt)
+	case *pg_query.Node_DeallocateStmt:
+		b.simple("deallocate")
+		b.statement.Prepared = s.DeallocateStmt.Name
+		b.effects.Deallocate = &Deallocate{Name: s.DeallocateStmt.Name}
+	case *pg_query.Node_DeclareCursorStmt:
+		b.declare(s.DeclareCursorStmt, text)
+	case *pg_query.Node_FetchStmt:
+		b.fetch(s.FetchStmt)
+	case *pg_query.Node_ClosePortalStmt:
+		b.simple("close")
+		b.statement.Cursor = s.ClosePortalStmt.Portalname
+		b.effects.Close = &CloseCursor{Name: s.ClosePortalStmt.Portalname}
+	case *pg_query.Node_CallStmt:
+		b.callProcedure(s.CallStmt)
+	case *pg_query.Node_DoStmt:
+		b.simple("do")
+		b.action.Writes = true
+		b.effects.Do, b.effects.SettingsChange, b.effects.CatalogChange = true, true, true
+		b.effects.MayCreateTemp = true
+		b.hides("statement", "do", whyCode)
+	case *pg_query.Node_CreateTableAsStmt:
+		b.createTableAs(s.CreateTableAsStmt, text)
+	case *pg_query.Node_TransactionStmt:
+		b.transaction(s.TransactionStmt)
+	case *pg_query.Node_VariableSetStmt:
+		b.setVariable(s.VariableSetStmt, false)
+	case *pg_query.Node_VariableShowStmt:
+		b.simple("show")
+		b.kind, b.names = "setting", []string{strings.ToLower(s.VariableShowStmt.Name)}
+		b.gives([]column{{name: s.VariableShowStmt.Name, value: opaque}}, s.VariableShowStmt.Name != "all", true)
+	case *pg_query.Node_DiscardStmt:
+		b.discard(s.DiscardStmt)
+	case *pg_query.Node_LockStmt:
+		b.simple("lock")
+		b.action.Locks = true
+		for _, r := range s.LockStmt.Relations {
+			rv := r.GetRangeVar()
+			b.touch(b.resolve(rv), "lock", rv.GetInh())
+		}
+	case *pg_query.Node_ListenStmt:
+		b.simple("listen")
+		b.effects.Listen = s.ListenStmt.Conditionname
+	case *pg_query.Node_UnlistenStmt:
+		b.simple("unlisten")
+		b.effects.Unlisten = s.UnlistenStmt.Conditionname
+		if b.effects.Unlisten == "" {
+			b.effects.Unlisten = "*"
+		}
+	case *pg_query.Node_NotifyStmt:
+		b.simple("notify")
+		b.action.Writes = true
+		b.effects.Notify = s.NotifyStmt.Conditionname
+	case *pg_query.Node_ConstraintsSetStmt:
+		b.simple("set constraints")
+		b.verbs = map[string]bool{"set": true}
+		b.setting(Setting{Name: "constraints"})
+		for _, c := range s.ConstraintsSetStmt.Constraints {
+			b.seen[c.GetRangeVar()] = true // names of constraints, not relations
+		}
+	case *pg_query.Node_TruncateStmt:
+		b.truncate(s.TruncateStmt)
+	case *pg_query.Node_CheckPointStmt:
+		b.simple("checkpoint")
+		b.action.Writes = true
+	case *pg_query.Node_LoadStmt:
+		b.simple("load")
+		b.action.Writes = true
+		b.hides("statement", "load", whyDangerous)
+	default:
+		b.utility(n)
+	}
+}
+
+// simple is a statement of a verb of its own that touches no relation.
+func (b *builder) simple(command string) {
+	b.command = command
+	b.verb(command)
+}
+
+// gives notes the rows that the statement returns.
+func (b *builder) gives(columns []column, known, rows bool) {
+	b.returnsRows = rows
+	b.outputKnown = known
+	b.outputs = nil
+	if !known {
+		return
+	}
+	for _, c := range columns {
+		b.outputs = append(b.outputs, output(c))
+	}
+}
+
+func output(c column) Output {
+	o := Output{Name: c.name, Sources: c.value.from.names(), Derivation: c.value.how}
+	if c.value.row != nil && o.Derivation == input.Exact {
+		o.Derivation = input.Derived
+	}
+	return o
+}
+
+func (b *builder) selectStatement(s *pg_query.SelectStmt) {
+	into := intoOf(s)
+	columns, known := b.query(s, nil)
+	has := everyArmFilters(s)
+	b.needsWhere(has)
+	b.action.Limit = constantLimit(s)
+	if into != nil {
+		b.command = "select into"
+		b.into(into)
+		b.creates(into, columns, known, false)
+		return
+	}
+	b.gives(columns, known, true)
+}
+
+// intoOf is the INTO of a SELECT, which in a set operation is its first arm's.
+func intoOf(s *pg_query.SelectStmt) *pg_query.IntoClause {
+	for s.IntoClause == nil && s.Larg != nil {
+		s = s.Larg
+	}
+	return s.IntoClause
+}
+
+func everyArmFilters(s *pg_query.SelectStmt) bool {
+	if s.Larg != nil && s.Rarg != nil {
+		return everyArmFilters(s.Larg) && everyArmFilters(s.Rarg)
+	}
+	return s.WhereClause != nil
+}
+
+// into notes the relation that SELECT INTO or CREATE TABLE AS makes.
+func (b *builder) into(i *pg_query.IntoClause) {
+	b.verb("create")
+	b.action.Writes, b.action.DDL = true, true
+	b.effects.CatalogChange = true
+	b.newRelation(i.Rel, "table")
+}
+
+// newRelation notes a relation that is made, and returns its name.
+func (b *builder) newRelation(rv *pg_query.RangeVar, kind string) string {
+	if rv == nil {
+		return ""
+	}
+	b.seen[rv] = true
+	b.unsafe = true
+	schema := rv.Schemaname
+	temp := rv.Relpersistence == "t" || strings.HasPrefix(schema, "pg_temp")
+	switch {
+	case temp:
+		schema, kind = "pg_temp", "temporary"
+	case schema == "":
+		schema = b.creationSchema()
+	}
+	name := rv.Relname
+	if schema != "" {
+		name = schema + "." + rv.Relname
+	} else {
+		b.dontKnow("relation", rv.Relname, "no schema to create in")
+	}
+	b.table(name, kind).access["ddl"] = true
+	b.statement.Objects = append(b.statement.Objects, name)
+	if b.statement.ObjectKind == "" {
+		b.statement.ObjectKind = "table"
+	}
+	return name
+}
+
+// creationSchema is the first schema of the path that is not implicit.
+func (b *builder) creationSchema() string {
+	for _, schema := range b.set.SearchPath {
+		if schema != "pg_catalog" && !strings.HasPrefix(schema, "pg_temp") {
+			return schema
+		}
+	}
+	return ""
+}
+
+func (b *builder) creates(i *pg_query.IntoClause, columns []column, known, view bool) {
+	c := &Created{View: view, ColumnsKnown: known}
+	if i.Rel != nil {
+		c.Schema, c.Name = i.Rel.Schemaname, i.Rel.Relname
+		c.Temp = i.Rel.Relpersistence == "t" || strings.HasPrefix(i.Rel.Schemaname, "pg_temp")
+	}
+	for _, col := range rename(columns, i.ColNames) {
+		c.Columns = append(c.Columns, output(col))
+	}
+	b.effects.Creates = c
+}
+
+func (b *builder) createTableAs(s *pg_query.CreateTableAsStmt, text string) {
+	var columns []column
+	known := false
+	switch q := s.Query.GetNode().(type) {
+	case *pg_query.Node_SelectStmt:
+		columns, known = b.query(q.SelectStmt, nil)
+	case *pg_query.Node_ExecuteStmt:
+		b.execute(q.ExecuteStmt)
+		known = b.outputKnown
+		for _, o := range b.outputs {
+			columns = append(columns, b.reopen(o))
+		}
+		b.gives(nil, true, false)
+	default:
+		b.notUnderstood(s.Query)
+	}
+	b.command = "create table as"
+	b.statement.ObjectKind = "table"
+	if s.Objtype == pg_query.ObjectType_OBJECT_MATVIEW {
+		b.command = "create materialized view"
+		b.statement.ObjectKind = "materialized_view"
+	}
+	b.into(s.Into)
+	b.creates(s.Into, columns, known, false)
+}
+
+// reopen is an Output as a column again.
+func (b *builder) reopen(o Output) column {
+	v := value{how: o.Derivation}
+	for _, name := range o.Sources {
+		v.from = append(v.from, &source{name: name})
+	}
+	return column{name: o.Name, value: v}
+}
+
+// explain analyses EXPLAIN: what the inner statement is, whether it runs. The
+// plan's text can tell of every column in it.
+func (b *builder) explain(s *pg_query.ExplainStmt, text string) {
+	b.action.Explain = "plan"
+	for _, n := range s.Options {
+		d := n.GetDefElem()
+		if d.GetDefname() == "analyze" && !optionIsFalse(d.Arg) {
+			b.action.Explain = "analyze"
+		}
+	}
+	b.top(s.Query, text)
+	b.command = "explain"
+	if b.action.Explain == "plan" {
+		// Nothing is written, nothing is made; but what planning needs runs.
+		b.action.Writes = b.action.Opaque
+		b.action.DDL = false
+		b.effects = Effects{}
+	}
+	b.effects.Creates = nil
+	v := value{how: input.Derived}
+	for _, r := range b.reads {
+		v.from = append(v.from, r)
+	}
+	v.from = sortSources(v.from)
+	if b.action.Opaque || len(b.unknown) > 0 {
+		v.how = input.Opaque
+	}
+	b.gives([]column{{name: "QUERY PLAN", value: v}}, true, true)
+}
+
+// optionIsFalse reads a boolean option as the server does; what is not
+// clearly false counts as true.
+func optionIsFalse(n *pg_query.Node) bool {
+	switch v := n.GetNode().(type) {
+	case *pg_query.Node_Boolean:
+		return !v.Boolean.GetBoolval()
+	case *pg_query.Node_Integer:
+		return v.Integer.GetIval() == 0
+	case *pg_query.Node_String_:
+		s := strings.ToLower(v.String_.GetSval())
+		return s == "false" || s == "off"
+	}
+	return false
+}
+
+func (b *builder) prepare(s *pg_query.PrepareStmt, text string) {
+	inner := b.inner(s.Query, after(text, "as"))
+	for _, t := range s.Argtypes {
+		b.typeName(t.GetTypeName(), constant)
+	}
+	b.absorb(inner)
+	b.command = "prepare"
+	b.statement.Prepared = s.Name
+	b.effects = Effects{Prepare: &Prepare{Name: s.Name, Inner: inner}}
+	b.gives(nil, true, false)
+}
+
+func (b *builder) execute(s *pg_query.ExecuteStmt) {
+	b.cacheable = false
+	inner := b.prepared(s.Name)
+	b.command = "execute"
+	b.statement.Prepared = s.Name
+	for _, n := range s.Params {
+		b.expr(n, &scope{}, false)
+	}
+	if inner == nil {
+		b.verb("execute")
+		b.action.Writes = true
+		b.hides("prepared", s.Name, whyNotPrepared)
+		b.gives(nil, false, true)
+		b.effects.Execute = &Execute{Name: s.Name}
+		return
+	}
+	b.absorb(inner)
+	b.takeOutputs(inner)
+	b.effects = inner.Effects
+	b.effects.Execute = &Execute{Name: s.Name, Inner: inner}
+}
+
+func (b *builder) declare(s *pg_query.DeclareCursorStmt, text string) {
+	inner := b.inner(s.Query, after(text, "for"))
+	b.absorb(inner)
+	b.command = "declare cursor"
+	b.statement.Cursor = s.Portalname
+	const hold = 0x0020 // CURSOR_OPT_HOLD (nodes/parsenodes.h)
+	b.effects = inner.Effects
+	b.effects.Declare = &Declare{Name: s.Portalname, Inner: inner, Hold: s.Options&hold != 0}
+	b.gives(nil, true, false)
+}
+
+func (b *builder) fetch(s *pg_query.FetchStmt) {
+	b.cacheable = false
+	b.command = "fetch"
+	if s.Ismove {
+		b.command = "move"
+	}
+	b.statement.Cursor = s.Portalname
+	inner := b.cursor(s.Portalname)
+	b.effects.Fetch = &Fetch{Name: s.Portalname, Inner: inner, Move: s.Ismove}
+	if inner == nil {
+		b.verb(b.command)
+		b.action.Writes = true
+		b.hides("cursor", s.Portalname, whyNoCursor)
+		b.gives(nil, s.Ismove, !s.Ismove)
+		return
+	}
+	b.absorb(inner)
+	if s.Ismove {
+		b.gives(nil, true, false)
+		return
+	}
+	b.takeOutputs(inner)
+}
+
+func (b *builder) takeOutputs(inner *Statement) {
+	b.outputs, b.outputKnown, b.returnsRows = inner.Outputs, inner.OutputsKnown, inner.ReturnsRows
+}
+
+// inner analyses a statement inside this one as a Statement of its own.
+func (b *builder) inner(n *pg_query.Node, text string) *Statement {
+	inner := newBuilder(b.snap, b.set, b.state)
+	inner.top(n, text)
+	inner.leftOver(n)
+	b.cacheable = b.cacheable && inner.cacheable
+	each(n, func(m protoMessage) bool {
+		if rv, ok := m.(*pg_query.RangeVar); ok {
+			b.seen[rv] = true
+		}
+		return true
+	})
+	b.unsafe = b.unsafe || inner.unsafe
+	return inner.finish(text, input.SQLBatch{Size: 1})
+}
+
+// after is the text behind the first such word outside brackets.
+func after(text, word string) string {
+	s := scanner{text: text}
+	nested := 0
+	for {
+		switch t := s.next(); {
+		case t.kind == tokenEnd:
+			return text
+		case t.kind == tokenOpen:
+			nested++
+		case t.kind == tokenClose:
+			nested--
+		case t.kind == tokenWord && t.word == word && nested == 0:
+			return strings.TrimSpace(text[t.end:])
+		}
+	}
+}
+
+func (b *builder) prepared(name string) *Statement {
+	if s, ok := b.state.prepared[name]; ok {
+		return s
+	}
+	if b.set.Prepared == nil || b.state.forgotPrepared {
+		return nil
+	}
+	return b.set.Prepared(name)
+}
+
+func (b *builder) cursor(name string) *Statement {
+	b.cacheable = false
+	if s, ok := b.state.cursors[name]; ok {
+		return s
+	}
+	if b.set.Cursor == nil || b.state.forgotCursors {
+		return nil
+	}
+	return b.set.Cursor(name)
+}
+
+func (b *builder) callProcedure(s *pg_query.CallStmt) {
+	b.command = "call"
+	b.verb("call")
+	b.action.Writes = true
+	b.effects.Call, b.effects.SettingsChange, b.effects.CatalogChange = true, true, true
+	b.effects.MayCreateTemp = true
+	v := b.call(s.Funccall, &scope{}, false)
+	if !b.action.Opaque {
+		b.hides("procedure", joinNames(s.Funccall.GetFuncname()), whyCode)
+	}
+	_ = v
+	// A procedure with OUT parameters returns a row.
+	b.gives(nil, false, true)
+}
+
+func (b *builder) truncate(s *pg_query.TruncateStmt) {
+	b.simple("truncate")
+	b.action.Writes = true
+	b.statement.Cascade = s.Behavior == pg_query.DropBehavior_DROP_CASCADE
+	for _, n := range s.Relations {
+		rv := n.GetRangeVar()
+		t := b.resolve(rv)
+		b.touch(t, "truncate", rv.GetInh())
+		if b.statement.Cascade && t.rel != nil {
+			b.cascade(t.rel, map[*catalog.Relation]bool{t.rel: true})
+		}
+	}
+}
+
+// cascade notes what TRUNCATE … CASCADE empties: whatever refers to r.
+func (b *builder) cascade(r *catalog.Relation, done map[*catalog.Relation]bool) {
+	for _, ref := range r.References {
+		if done[ref.From] {
+			continue
+		}
+		done[ref.From] = true
+		b.reach(ref.From, "truncate", r.QualifiedName())
+		b.cascade(ref.From, done)
+	}
+}
+
+var transactions = map[pg_query.TransactionStmtKind][2]string{ // what, verb
+	pg_query.TransactionStmtKind_TRANS_STMT_BEGIN:             {"begin", "begin"},
+	pg_query.TransactionStmtKind_TRANS_STMT_START:             {"begin", "begin"},
+	pg_query.TransactionStmtKind_TRANS_STMT_COMMIT:            {"commit", "commit"},
+	pg_query.TransactionStmtKind_TRANS_STMT_ROLLBACK:          {"rollback", "rollback"},
+	pg_query.TransactionStmtKind_TRANS_STMT_SAVEPOINT:         {"savepoint", "savepoint"},
+	pg_query.TransactionStmtKind_TRANS_STMT_RELEASE:           {"release", "savepoint"},
+	pg_query.TransactionStmtKind_TRANS_STMT_ROLLBACK_TO:       {"rollback to", "rollback"},
+	pg_query.TransactionStmtKind_TRANS_STMT_PREPARE:           {"prepare transaction", "prepare transaction"},
+	pg_query.TransactionStmtKind_TRANS_STMT_COMMIT_PREPARED:   {"commit prepared", "commit prepared"},
+	pg_query.TransactionStmtKind_TRANS_STMT_ROLLBACK_PREPARED: {"rollback prepared", "rollback prepared"},
+}
+
+func (b *builder) transaction(s *pg_query.TransactionStmt) {
+	what, ok := transactions[s.Kind]
+	if !ok {
+		b.hides("syntax", s.Kind.String(), whyNode)
+	}
+	b.command = what[0]
+	b.verb(what[1])
+	b.effects.Transaction, b.effects.Chain = what[0], s.Chain
+	b.statement.Transaction = what[0]
+	if s.Gid != "" {
+		b.action.Writes = true
+	}
+	for _, n := range s.Options {
+		d := n.GetDefElem()
+		b.settings[d.GetDefname()] = true
+		b.effects.Settings = append(b.effects.Settings, Setting{Name: d.GetDefname(), Value: optionText(d.Arg), Local: true})
+	}
+}
+
+func (b *builder) setting(s Setting) {
+	b.settings[s.Name] = true
+	b.effects.SettingsChange = true
+	b.effects.Settings = append(b.effects.Settings, s)
+}
+
+func (b *builder) setVariable(s *pg_query.VariableSetStmt, persistent bool) {
+	b.simple("set")
+	if s.Kind == pg_query.VariableSetKind_VAR_RESET || s.Kind == pg_query.VariableSetKind_VAR_RESET_ALL {
+		b.command = "reset"
+	}
+	b.kind = "setting"
+	set := Setting{Name: strings.ToLower(s.Name), Local: s.IsLocal, Persistent: persistent}
+	switch s.Kind {
+	case pg_query.VariableSetKind_VAR_SET_VALUE:
+		var values []string
+		for _, n := range s.Args {
+			if v := optionText(n); v != nil {
+				values = append(values, *v)
+			}
+		}
+		joined := strings.Join(values, ", ")
+		set.Value = &joined
+	case pg_query.VariableSetKind_VAR_SET_DEFAULT, pg_query.VariableSetKind_VAR_SET_CURRENT:
+	case pg_query.VariableSetKind_VAR_RESET:
+		set.Reset = true
+	case pg_query.VariableSetKind_VAR_RESET_ALL:
+		set.Name, set.Reset = "*", true
+	case pg_query.VariableSetKind_VAR_SET_MULTI:
+		b.setSeveral(s)
+		return
+	default:
+		b.hides("syntax", s.Kind.String(), whyNode)
+	}
+	b.setting(set)
+}
+
+// setSeveral is SET TRANSACTION and SET SESSION CHARACTERISTICS.
+func (b *builder) setSeveral(s *pg_query.VariableSetStmt) {
+	prefix, local := "", true
+	switch s.Name {
+	case "TRANSACTION":
+	case "SESSION CHARACTERISTICS":
+		prefix, local = "default_", false
+	case "TRANSACTION SNAPSHOT":
+		b.setting(Setting{Name: "transaction_snapshot", Local: true})
+		return
+	default:
+		b.hides("setting", s.Name, whyNode)
+	}
+	for _, n := range s.Args {
+		d := n.GetDefElem()
+		b.setting(Setting{Name: prefix + d.GetDefname(), Value: optionText(d.GetArg()), Local: local})
+	}
+}
+
+// optionText is a literal option as text, nil where it is none.
+func optionText(n *pg_query.Node) *string {
+	text := func(s string) *string { return &s }
+	switch v := n.GetNode().(type) {
+	case *pg_query.Node_String_:
+		return text(v.String_.GetSval())
+	case *pg_query.Node_Integer:
+		return text(itoa(v.Integer.GetIval()))
+	case *pg_query.Node_Float:
+		return text(v.Float.GetFval())
+	case *pg_query.Node_Boolean:
+		if v.Boolean.GetBoolval() {
+			return text("true")
+		}
+		return text("false")
+	case *pg_query.Node_TypeCast:
+		return optionText(v.TypeCast.Arg)
+	case *pg_query.Node_TypeName:
+		return text(joinNames(v.TypeName.Names))
+	case *pg_query.Node_AConst:
+		switch c := v.AConst.Val.(type) {
+		case *pg_query.A_Const_Sval:
+			return text(c.Sval.GetSval())
+		case *pg_query.A_Const_Ival:
+			return text(itoa(c.Ival.GetIval()))
+		case *pg_query.A_Const_Fval:
+			return text(c.Fval.GetFval())
+		case *pg_query.A_Const_Boolval:
+			if c.Boolval.GetBoolval() {
+				return text("true")
+			}
+			return text("false")
+		}
+	}
+	return nil
+}
+
+func (b *builder) discard(s *pg_query.DiscardStmt) {
+	b.simple("discard")
+	switch s.Target {
+	case pg_query.DiscardMode_DISCARD_ALL:
+		b.effects.Discard = "all"
+		b.effects.DropsTemp = true
+		b.setting(Setting{Name: "*", Reset: true})
+	case pg_query.DiscardMode_DISCARD_PLANS:
+		b.effects.Discard = "plans"
+	case pg_query.DiscardMode_DISCARD_SEQUENCES:
+		b.effects.Discard = "sequences"
+	case pg_query.DiscardMode_DISCARD_TEMP:
+		b.effects.Discard = "temp"
+		b.effects.DropsTemp = true
+	}
+}
