@@ -16,7 +16,7 @@ var packagePattern = regexp.MustCompile(`^[A-Za-z0-9_.*?\[\]^-]+$`)
 func (c *checker) checkPolicy() {
 	p := c.cfg.Policy
 	if len(p.Bundles) == 0 && !c.blamed("policy.bundles") {
-		c.warn("policy.bundles", IDMissing, "no bundle: everything is denied", "name at least one bundle")
+		c.fail("policy.bundles", IDMissing, "no bundle: everything would be denied", "name at least one bundle")
 	}
 	var names []string
 	for i, b := range p.Bundles {
@@ -64,15 +64,15 @@ func (c *checker) checkBundle(key string, b Bundle) {
 func (c *checker) checkBundleAuth(key string, b Bundle) {
 	a := b.Auth
 	if strings.HasPrefix(b.URL, "s3:") {
-		c.idle("s3 has keys of its own", "give access_key and secret_key", key+".bearer", key+".cert_file", key+".key_file")
+		c.idle("s3 has credentials of its own", "give profile or metadata, or AWS_ACCESS_KEY_ID in the environment", key+".bearer", key+".cert_file", key+".key_file")
 	} else if b.URL != "" {
-		c.idle("url is not s3", "", key+".region", key+".endpoint", key+".access_key", key+".secret_key")
+		c.idle("url is not s3", "", key+".region", key+".endpoint", key+".profile", key+".metadata")
 	}
-	switch {
-	case a.AccessKey != "" && !a.SecretKey.IsSet():
-		c.fail(key+".secret_key", IDMissing, "access_key is given without it", "")
-	case a.AccessKey == "" && a.SecretKey.IsSet():
-		c.fail(key+".access_key", IDMissing, "secret_key is given without it", "")
+	if a.Profile != "" && a.Metadata {
+		c.fail(key+".metadata", IDConflict, "profile and metadata are both given", "give one of them")
+	}
+	if a.Bearer.IsSet() && a.CertFile != "" {
+		c.fail(key+".cert_file", IDConflict, "bearer and cert_file are both given", "give one of them")
 	}
 	switch {
 	case a.CertFile != "" && a.KeyFile == "":

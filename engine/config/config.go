@@ -123,7 +123,7 @@ type Journal struct {
 
 // Archive is the blob store of recordings.
 type Archive struct {
-	URL string `key:"url" is:"url:file,s3,gs,azblob,mem" doc:"gocloud.dev/blob URL; default: folder archive in state.dir"`
+	URL string `key:"url" is:"url:file,mem" doc:"where recordings are kept; default: folder archive in state.dir"`
 }
 
 // Index is the searchable list of sessions.
@@ -133,7 +133,7 @@ type Index struct {
 
 // Policy is where Rego bundles come from and how they count.
 type Policy struct {
-	Bundles   []Bundle      `key:"bundles" doc:"without any, everything is denied"`
+	Bundles   []Bundle      `key:"bundles" doc:"Rego bundles, all in force at once"`
 	Timeout   time.Duration `key:"timeout" default:"250ms" min:"1ms" max:"1m" doc:"longest evaluation; longer is a denial"`
 	AllowFrom []AllowFrom   `key:"allow_from" doc:"whose allow counts for which targets; default: every package's for all"`
 	Cache     Cache         `key:"cache" doc:"decision cache"`
@@ -158,17 +158,17 @@ type Bundle struct {
 	MaxBytes Size       `key:"max_bytes" default:"64MiB" min:"1024" doc:"largest bundle, packed and unpacked"`
 }
 
-// BundleAuth is how the gateway logs in to a bundle server. S3 credentials
-// that are not given come from the environment (AWS_ACCESS_KEY_ID and so on).
+// BundleAuth is how the gateway logs in to a bundle server. Without profile
+// and metadata S3 takes AWS_ACCESS_KEY_ID and so on from the environment.
 type BundleAuth struct {
-	Bearer    Secret `key:"bearer" doc:"bearer token, for http and oci"`
-	CAFile    string `key:"ca_file" is:"file" doc:"PEM file; default: the system's authorities"`
-	CertFile  string `key:"cert_file" is:"file" doc:"client certificate"`
-	KeyFile   string `key:"key_file" is:"file" doc:"its private key"`
-	Region    string `key:"region" doc:"S3 region; default: us-east-1"`
-	Endpoint  string `key:"endpoint" is:"url:http,https" doc:"S3 endpoint; default: AWS"`
-	AccessKey string `key:"access_key" doc:"S3 access key id"`
-	SecretKey Secret `key:"secret_key" doc:"S3 secret key"`
+	Bearer   Secret `key:"bearer" doc:"bearer token, for http and oci"`
+	CAFile   string `key:"ca_file" is:"file" doc:"PEM file; default: the system's authorities"`
+	CertFile string `key:"cert_file" is:"file" doc:"client certificate"`
+	KeyFile  string `key:"key_file" is:"file" doc:"its private key"`
+	Region   string `key:"region" doc:"S3 region; default: us-east-1"`
+	Endpoint string `key:"endpoint" is:"url:http,https" doc:"S3 endpoint; default: AWS"`
+	Profile  string `key:"profile" doc:"S3 credentials: profile of the shared credentials file"`
+	Metadata bool   `key:"metadata" doc:"S3 credentials: from the instance metadata service"`
 }
 
 // Signing demands that a bundle is signed.
