@@ -110,7 +110,10 @@ func (r *Reloader) check() {
 	r.checked = now
 	found, err := r.look()
 	if err == nil && found.equal(r.loaded.Load().stamps) {
-		r.err = nil
+		if r.err != nil {
+			r.err = nil
+			r.report(nil)
+		}
 		return
 	}
 	var pair *loadedPair

@@ -77,6 +77,14 @@ func TestReloader(t *testing.T) {
 	clock = clock.Add(2 * time.Second)
 	expect(12, 6, true)
 
+	// Away and back again: the very files that are in use.
+	must(t, os.Rename(cert, cert+".away"))
+	clock = clock.Add(2 * time.Second)
+	expect(12, 7, false)
+	must(t, os.Rename(cert+".away", cert))
+	clock = clock.Add(2 * time.Second)
+	expect(12, 8, true)
+
 	if _, err := NewReloader(cert, filepath.Join(a.dir, "ca.crt"), nil); err == nil {
 		t.Fatal("a reloader without a usable pair")
 	}
