@@ -1,3 +1,86 @@
 package record
 
-func child(role string) int { return 2 }
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"gocloud.dev/blob/fileblob"
+
+	"github.com/regate-dev/regate/engine/state"
+)
+
+// child is a gateway's recording in a process of its own, to be killed. It
+// prints a line "<session> <seq>" for every event once it is acknowledged.
+func child(role string) int {
+	if err := runChild(role); err != nil {
+		fmt.Fprintln(os.Stderr, "child:", err)
+		return 1
+	}
+	return 0
+}
+
+func runChild(dir string) error {
+	ctx := context.Background()
+	st, err := state.Open(ctx, state.Options{Dir: filepath.Join(dir, "state")})
+	if err != nil {
+		return err
+	}
+	j, err := OpenJournal(ctx, JournalOptions{JetStream: st.JetStream(), Gateway: "child", Key: testKey})
+	if err != nil {
+		return err
+	}
+	index, err := OpenIndex(filepath.Join(dir, "index.db"))
+	if err != nil {
+		return err
+	}
+	bucket, err := fileblob.OpenBucket(filepath.Join(dir, "archive"), &fileblob.Options{CreateDir: true, NoTempDir: true, Metadata: fileblob.MetadataDontWrite})
+	if err != nil {
+		return err
+	}
+	if _, err := OpenRecorder(ctx, RecorderOptions{
+		JetStream: st.JetStream(), Dir: filepath.Join(dir, "spool"), Bucket: bucket, Index: index, Key: testKey,
+	}); err != nil {
+		return err
+	}
+	fmt.Println("ready")
+
+	var out sync.Mutex
+	acked := func(w *Writer, seq uint64) {
+		out.Lock()
+		defer out.Unlock()
+		fmt.Println(w.ID(), seq)
+	}
+	var wg sync.WaitGroup
+	errs := make(chan error, 8)
+	for n := range 8 {
+		wg.Go(func() {
+			data := []byte(strings.Repeat("x", 100+n*n*n*200))
+			for {
+				w, ack := j.Begin(Header{Protocol: "test", Target: "t", Subject: fmt.Sprint("s", n)})
+				if err := ack.Wait(ctx); err != nil {
+					errs <- err
+					return
+				}
+				acked(w, 1)
+				for turn := range uint64(50 * (n + 1)) {
+					if err := w.Append(KindChunk, Chunk{Turn: turn, Format: "test/text", Data: data}.Encode(nil)).Wait(ctx); err != nil {
+						errs <- err
+						return
+					}
+					acked(w, turn+2)
+				}
+				if err := w.Close("done").Wait(ctx); err != nil {
+					errs <- err
+					return
+				}
+				acked(w, w.Events())
+			}
+		})
+	}
+	wg.Wait()
+	return <-errs
+}

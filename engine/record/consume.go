@@ -17,27 +17,107 @@ import (
 // run takes batches until the context ends.
 func (r *Recorder) run(ctx context.Context) {
 	// Sessions that ended before the last stop, and what the index may lack.
-	r.settle(ctx, nil)
+	r.settle(ctx, 0, nil)
+	for ctx.Err() == nil {
+		messages, err := r.consumer.Messages(jetstream.PullMaxBytes(batchBytes))
+		if err == nil {
+			err = r.consume(ctx, messages)
+			messages.Stop()
+		}
+		if err != nil && ctx.Err() == nil {
+			r.setFailure(fmt.Errorf("read the journal: %w", err))
+			pause(ctx, retryEvery)
+		}
+	}
+}
+
+func (r *Recorder) consume(ctx context.Context, messages jetstream.MessagesContext) error {
 	for ctx.Err() == nil {
 		r.forgetArchived()
-		batch, err := r.fetch(ctx)
-		if err != nil && ctx.Err() == nil {
-			r.setFailure(err)
-			pause(ctx, retryEvery)
-			continue
-		}
-		if len(batch) == 0 {
-			if ctx.Err() == nil {
-				r.setFailure(nil)
+		batch, err := gatherBatch(ctx, messages)
+		if len(batch) > 0 {
+			last, takeErr := r.takeBatch(ctx, batch)
+			if takeErr != nil {
+				return takeErr
 			}
+			if last != 0 {
+				r.settle(ctx, last, batch[len(batch)-1])
+				r.purge(ctx)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		r.setFailure(nil)
+	}
+	return nil
+}
+
+// gatherBatch waits for a message and takes what comes shortly after it.
+func gatherBatch(ctx context.Context, messages jetstream.MessagesContext) ([]jetstream.Msg, error) {
+	var batch []jetstream.Msg
+	var until context.Context
+	size := 0
+	for size < batchBytes {
+		wait := ctx
+		if until != nil {
+			wait = until
+		}
+		m, err := messages.Next(jetstream.NextContext(wait))
+		if err != nil {
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = nil
+			}
+			return batch, err
+		}
+		if until == nil {
+			var cancel context.CancelFunc
+			until, cancel = context.WithTimeout(ctx, batchWait)
+			defer cancel()
+		}
+		batch = append(batch, m)
+		size += len(m.Data())
+	}
+	return batch, nil
+}
+
+// takeBatch takes every message once and in the stream's order. What was
+// delivered to an earlier run and not acknowledged comes again only after a
+// while, and after newer messages; an acknowledgement covers everything before
+// it. So what is missing in between is read from the stream at once.
+func (r *Recorder) takeBatch(ctx context.Context, batch []jetstream.Msg) (last uint64, err error) {
+	for _, m := range batch {
+		meta, err := m.Metadata()
+		if err != nil {
+			return 0, err
+		}
+		seq := meta.Sequence.Stream
+		if seq <= r.position {
 			continue
 		}
-		for _, m := range batch {
-			r.takeMessage(ctx, m)
+		for at := r.position + 1; at < seq; at++ {
+			if err := r.takeMissing(ctx, at); err != nil {
+				return 0, err
+			}
 		}
-		r.settle(ctx, batch[len(batch)-1])
-		r.purge(ctx)
+		r.takeMessage(ctx, seq, m.Subject(), m.Data())
+		r.position = seq
 	}
+	return r.position, nil
+}
+
+func (r *Recorder) takeMissing(ctx context.Context, seq uint64) error {
+	m, err := r.stream.GetMsg(ctx, seq)
+	switch {
+	case err == nil:
+		r.takeMessage(ctx, seq, m.Subject, m.Data)
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		r.log.WithField("sequence", seq).Error("a message of the journal is missing")
+	default:
+		return err
+	}
+	r.position = seq
+	return nil
 }
 
 func pause(ctx context.Context, d time.Duration) {
@@ -47,42 +127,23 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (r *Recorder) fetch(ctx context.Context) ([]jetstream.Msg, error) {
-	got, err := r.consumer.FetchBytes(batchBytes, jetstream.FetchMaxWait(batchWait))
-	if err != nil {
-		return nil, fmt.Errorf("read the journal: %w", err)
-	}
-	var batch []jetstream.Msg
-	for m := range got.Messages() {
-		batch = append(batch, m)
-	}
-	if err := got.Error(); err != nil && len(batch) == 0 {
-		return nil, fmt.Errorf("read the journal: %w", err)
-	}
-	return batch, ctx.Err()
-}
-
 // takeMessage takes one frame into memory. A message that is no frame is kept
 // aside: it is evidence, and must not stop the others.
-func (r *Recorder) takeMessage(ctx context.Context, m jetstream.Msg) {
-	meta, err := m.Metadata()
-	if err != nil {
-		return // not a journal message
-	}
-	f, err := DecodeFrame(m.Data())
-	if err == nil && subjectPrefix+f.Gateway != m.Subject() {
-		err = fmt.Errorf("frame of gateway %q on subject %s", f.Gateway, m.Subject())
+func (r *Recorder) takeMessage(ctx context.Context, seq uint64, subject string, data []byte) {
+	f, err := DecodeFrame(data)
+	if err == nil && subjectPrefix+f.Gateway != subject {
+		err = fmt.Errorf("frame of gateway %q on subject %s", f.Gateway, subject)
 	}
 	if err == nil {
 		// All or nothing: half a frame would leave a gap that nobody declares.
 		err = f.Each(func(Event, []byte) error { return nil })
 	}
 	if err != nil {
-		r.log.WithError(err).WithField("sequence", meta.Sequence.Stream).Error("the journal holds a damaged frame; it is kept aside")
-		r.late[fmt.Sprintf("damaged/%d.frame", meta.Sequence.Stream)] = m.Data()
+		r.log.WithError(err).WithField("sequence", seq).Error("the journal holds a damaged frame; it is kept aside")
+		r.late[fmt.Sprintf("damaged/%d.frame", seq)] = data
 		return
 	}
-	r.takeFrame(ctx, f, m.Data())
+	r.takeFrame(ctx, f, data)
 }
 
 func (r *Recorder) takeFrame(ctx context.Context, f Frame, raw []byte) {
@@ -240,7 +301,7 @@ func (r *Recorder) retry(ctx context.Context, do func() error) error {
 
 // settle makes what was taken durable, in the order spool, index, journal, and
 // hands ended sessions to the archive. It does not give up.
-func (r *Recorder) settle(ctx context.Context, last jetstream.Msg) {
+func (r *Recorder) settle(ctx context.Context, position uint64, last jetstream.Msg) {
 	batch := indexBatch{decisions: r.rows}
 	for s := range r.touched {
 		batch.sessions = append(batch.sessions, s.tally.row)
@@ -275,13 +336,18 @@ func (r *Recorder) settle(ctx context.Context, last jetstream.Msg) {
 	if last == nil {
 		return
 	}
-	meta, err := last.Metadata()
-	if err != nil {
+	if err := r.acknowledge(ctx, last); err != nil {
+		// Nothing is lost: it will be delivered again, and taken for known.
+		r.log.WithError(err).Warn("the journal did not take an acknowledgement")
 		return
 	}
-	if err := r.retry(ctx, func() error { return last.DoubleAck(ctx) }); err == nil {
-		r.reached.Store(meta.Sequence.Stream)
-	}
+	r.reached.Store(position)
+}
+
+func (r *Recorder) acknowledge(ctx context.Context, last jetstream.Msg) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return last.DoubleAck(ctx)
 }
 
 func (r *Recorder) flushLate() error {
@@ -304,7 +370,6 @@ func (r *Recorder) forgetArchived() {
 		select {
 		case s := <-r.settled:
 			delete(r.live, s.session)
-			r.waiting.Add(-1)
 		default:
 			return
 		}

@@ -65,16 +65,18 @@ type Recorder struct {
 	opts     RecorderOptions
 	log      logrus.FieldLogger
 	lock     *os.File
+	stream   jetstream.Stream
 	consumer jetstream.Consumer
 
-	live    map[ulid.ULID]*session // owned by run
-	epochs  map[string]ulid.ULID   // the newest of each gateway
-	frames  map[ulid.ULID]uint64   // the last frame of each epoch
-	touched map[*session]struct{}
-	rows    []seqDecision
-	late    map[string][]byte // raw frames with events of sessions that had ended
-	purged  uint64
-	purgeAt time.Time
+	position uint64 // stream sequence of the last message taken; owned by run, like what follows
+	live     map[ulid.ULID]*session
+	epochs   map[string]ulid.ULID // the newest of each gateway
+	frames   map[ulid.ULID]uint64 // the last frame of each epoch
+	touched  map[*session]struct{}
+	rows     []seqDecision
+	late     map[string][]byte // raw frames with events of sessions that had ended
+	purged   uint64
+	purgeAt  time.Time
 
 	uploads chan *session
 	settled chan *session
@@ -168,6 +170,7 @@ func (r *Recorder) openConsumer(ctx context.Context, instance string) error {
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", StreamName, err)
 	}
+	r.stream = stream
 	name := consumerPrefix + r.opts.Name
 	if old, err := stream.Consumer(ctx, name); err == nil {
 		owner := old.CachedInfo().Config.Metadata[instanceKey]
@@ -189,7 +192,11 @@ func (r *Recorder) openConsumer(ctx context.Context, instance string) error {
 	if err != nil {
 		return fmt.Errorf("consumer %s: %w", name, err)
 	}
-	r.reached.Store(r.consumer.CachedInfo().AckFloor.Stream)
+	r.position = r.consumer.CachedInfo().AckFloor.Stream
+	if first := stream.CachedInfo().State.FirstSeq; first > 0 {
+		r.position = max(r.position, first-1)
+	}
+	r.reached.Store(r.position)
 	return nil
 }
 

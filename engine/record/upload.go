@@ -25,6 +25,7 @@ func (r *Recorder) upload(ctx context.Context) {
 				return
 			}
 			r.settled <- s
+			r.waiting.Add(-1)
 		}
 	}
 }
