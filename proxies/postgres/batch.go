@@ -174,8 +174,8 @@ func (s *session) parse(m []byte) error {
 // refreshStatement analyses a prepared statement as the target would read it
 // now: the target, too, reads it again when names have changed their meaning.
 func (s *session) refreshStatement(st *statement) error {
-	if st.fromSQL {
-		return nil // what PREPARE made is re-read by the EXECUTE's own analysis
+	if st.fixed {
+		return nil
 	}
 	now := version{s.catalog.Current(), s.truth.version, analyze.Extended}
 	if st.at == now && now.snapshot != nil && !s.truth.dirty {

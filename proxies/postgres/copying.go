@@ -11,7 +11,6 @@ import (
 	"github.com/regate-dev/regate/engine/input"
 	"github.com/regate-dev/regate/proxies/postgres/analyze"
 	"github.com/regate-dev/regate/proxies/postgres/catalog"
-	"github.com/regate-dev/regate/proxies/postgres/replay"
 	"github.com/regate-dev/regate/proxies/postgres/rows"
 	"github.com/regate-dev/regate/proxies/postgres/wire"
 )
@@ -46,7 +45,8 @@ func (s *session) copyMessage(m []byte, o *owed) error {
 			s.emit(m)
 			return s.streamed(t)
 		}
-		if err := s.copyRow(t, func(dst []byte) ([]byte, error) { return t.copying.Data(dst, m[wire.HeaderSize:]) }); err != nil {
+		var err error
+		if s.out, err = t.copying.Message(s.out, m[wire.HeaderSize:]); err != nil {
 			return fmt.Errorf("mask a row of COPY: %w", err)
 		}
 		return s.streamed(t)
@@ -265,7 +265,7 @@ func (s *session) pumpCopy(ctx context.Context, t *turn) error {
 			for len(data) > 0 {
 				piece := data[:min(len(data), engine.MaxOutput)]
 				data = data[len(piece):]
-				t.Input(replay.FrontendFormat, piece)
+				t.Input(formatFrontend, piece)
 			}
 		case 'c', 'f':
 		case 'H', 'S':

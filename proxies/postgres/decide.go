@@ -95,13 +95,18 @@ func (s *session) decide(st *analyze.Statement, values *input.Part) (*turn, erro
 	}
 	t.Turn = decided
 	t.scrub = masksMayShow(t)
-	if limit := decided.Ruling.Limit.Seconds; limit > 0 {
-		t.timer = time.AfterFunc(time.Duration(limit*float64(time.Second)), func() {
-			t.late.Store(true)
-			s.cancel()
-		})
-	}
 	return t, nil
+}
+
+// startClock begins the time limit of a turn that is about to run.
+func (s *session) startClock(t *turn) {
+	if t == nil || t.Ruling.Limit.Seconds <= 0 || t.timer != nil {
+		return
+	}
+	t.timer = time.AfterFunc(time.Duration(t.Ruling.Limit.Seconds*float64(time.Second)), func() {
+		t.late.Store(true)
+		s.cancel()
+	})
 }
 
 func nameFree(st *analyze.Statement) bool {

@@ -27,7 +27,7 @@ func (s *session) apply(t *turn, ran bool) {
 		s.truth.created[c.Name] = c.Columns
 	}
 	if p := e.Prepare; p != nil && p.Inner != nil {
-		s.statements[p.Name] = &statement{name: p.Name, parsed: p.Inner, fromSQL: true}
+		s.statements[p.Name] = &statement{name: p.Name, text: p.Inner.Text}
 	}
 	if d := e.Deallocate; d != nil {
 		if d.Name == "" {
@@ -37,7 +37,7 @@ func (s *session) apply(t *turn, ran bool) {
 		}
 	}
 	if d := e.Declare; d != nil && d.Inner != nil {
-		s.portals[d.Name] = &portal{name: d.Name, statement: &statement{parsed: d.Inner, fromSQL: true}, cursor: true, hold: d.Hold}
+		s.portals[d.Name] = &portal{name: d.Name, statement: &statement{parsed: d.Inner, fixed: true}, cursor: true, hold: d.Hold}
 	}
 	if c := e.Close; c != nil {
 		if c.Name == "" {

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"errors"
-	"time"
 
 	"github.com/regate-dev/regate/engine"
 	"github.com/regate-dev/regate/proxies/postgres/analyze"
@@ -33,8 +32,8 @@ func (s *session) query(m []byte) error {
 		return s.flush()
 	}
 	turns := make([]*turn, 0, len(batch.Statements))
-	s.changing = false
 	for _, st := range batch.Statements {
+		s.changing = false // the analysis itself follows a query's own statements
 		t, err := s.decide(st, nil)
 		if err != nil {
 			for _, earlier := range turns {
@@ -109,6 +108,13 @@ func (s *session) exchange() error {
 	defer s.setDoing(idle)
 	if len(s.forward) == 0 && s.expect.len() == 0 {
 		return s.flush()
+	}
+	for i := s.expect.head; i < len(s.expect.items); i++ {
+		o := &s.expect.items[i]
+		s.startClock(o.turn)
+		for _, t := range o.turns {
+			s.startClock(t)
+		}
 	}
 	var written chan error
 	if len(s.forward) > largeWrite {

@@ -169,6 +169,10 @@ func (s *session) answer(m []byte) error {
 		if o.kind != 'E' {
 			return violation("PortalSuspended")
 		}
+		if t := o.turn; t != nil && t.over != nil && !s.swallow {
+			s.out = wire.AppendError(s.out, denialReport(t.over, false))
+			t.told, s.swallow = true, true
+		}
 		s.emit(m)
 		s.recordTurn(o.turn)
 		s.expect.pop()

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/regate-dev/regate/engine"
-	"github.com/regate-dev/regate/proxies/postgres/replay"
 )
 
 // Sizes of what is released at a time, in bytes.
@@ -14,6 +13,13 @@ const (
 	releaseSize = 128 << 10
 	// maxFlights is how many of those may wait for the journal at once.
 	maxFlights = 6
+)
+
+// The formats of recorded bytes. They are part of the recording format: package
+// replay reads them.
+const (
+	formatBackend  = "postgres/backend" // messages as the agent was sent them
+	formatFrontend = "postgres/copy-in" // the payload of CopyData messages of the agent
 )
 
 // flight is a piece of output that waits until it is recorded.
@@ -35,7 +41,7 @@ func (s *session) recordTurn(t *turn) {
 	for len(data) > 0 {
 		piece := data[:min(len(data), engine.MaxOutput)]
 		data = data[len(piece):]
-		s.releases = append(s.releases, t.Output(replay.Format, piece, rows))
+		s.releases = append(s.releases, t.Output(formatBackend, piece, rows))
 		rows = 0
 	}
 	s.recorded = len(s.out)
@@ -46,7 +52,7 @@ func (s *session) recordTurn(t *turn) {
 func (s *session) recordFields(t *turn, message []byte) {
 	if len(message) > 0 {
 		s.recordTurn(t)
-		s.releases = append(s.releases, t.Output(replay.Format, message, 0))
+		s.releases = append(s.releases, t.Output(formatBackend, message, 0))
 	}
 }
 

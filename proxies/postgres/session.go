@@ -100,12 +100,12 @@ type session struct {
 
 // statement is a prepared statement, made by Parse or by PREPARE.
 type statement struct {
-	name    string
-	text    string
-	types   []uint32           // parameter types that the agent named
-	parsed  *analyze.Statement // nil for an empty query
-	at      version            // what parsed is good for
-	fromSQL bool
+	name   string
+	text   string
+	types  []uint32           // parameter types that the agent named
+	parsed *analyze.Statement // nil for an empty query
+	at     version            // what parsed is good for
+	fixed  bool               // a cursor's query: what it reads was settled by DECLARE
 }
 
 // portal is a bound statement or a cursor.
@@ -132,6 +132,9 @@ func (s *session) run() (reason string) {
 		}
 		if err := s.handle(message); err != nil {
 			return s.farewell(err)
+		}
+		if why := s.gate.Ended(); why != nil && len(s.batch) == 0 {
+			return s.farewell(why)
 		}
 	}
 }
@@ -220,6 +223,7 @@ func (s *session) watchEnd() {
 		}
 	}
 	s.stop()
+	_ = s.client.SetWriteDeadline(time.Now().Add(lastWords))
 	_ = s.client.SetReadDeadline(longAgo)
 	_ = s.up.SetReadDeadline(longAgo)
 }

@@ -74,38 +74,36 @@ func (s *session) fillRules(t *turn, described []input.Field, columns []rows.Col
 // the target says of it with what the analysis found: each may know sources
 // that the other does not, and neither alone may clear a column.
 func fieldOf(t *turn, i, n int, f rows.FieldDescription) input.Field {
-	field := input.Field{Name: f.Name, Derivation: input.Opaque}
+	field := input.Field{Name: f.Name, Derivation: input.Opaque, Type: "unknown"}
 	if t.snapshot != nil {
-		field.Type = t.snapshot.TypeName(f.TypeOID)
+		if name := t.snapshot.TypeName(f.TypeOID); name != "" {
+			field.Type = name
+		}
 	}
-	if field.Type == "" {
-		field.Type = "unknown"
-	}
-	origin, originKnown := originOf(t.snapshot, f)
 	st := t.statement
-	if !t.tainted && st.OutputsKnown && len(st.Outputs) == n {
+	origin, originKnown := originOf(t.snapshot, f)
+	switch {
+	case !t.tainted && st.OutputsKnown && len(st.Outputs) == n:
 		output := st.Outputs[i]
 		field.Sources, field.Derivation = output.Sources, output.Derivation
 		if originKnown {
-			merged := union(output.Sources, origin.Sources)
-			if len(merged) > len(origin.Sources) && field.Derivation == input.Exact && len(output.Sources) > len(origin.Sources) && !subset(origin.Sources, output.Sources) {
-				field.Derivation = input.Derived
+			field.Sources = union(output.Sources, origin.Sources)
+			if len(field.Sources) > len(output.Sources) {
+				// The target knows of a column that the analysis does not.
+				field.Derivation = weaker(output.Derivation, origin.Derivation)
 			}
-			if field.Derivation == input.Constant {
-				field.Derivation = origin.Derivation
-			}
-			field.Sources = merged
 		}
-		return field
-	}
-	if originKnown && !st.Facts.Action.Returning {
+	case originKnown && !st.Facts.Action.Returning:
 		field.Sources, field.Derivation = origin.Sources, origin.Derivation
+	}
+	if field.Derivation != input.Opaque {
 		return field
 	}
+	// Something else may be in it: anything that the statement reaches.
 	if t.tainted || !st.Complete || st.Facts.Action.Opaque {
-		return field // anything may be in it
+		field.Sources = nil
+		return field
 	}
-	// Some column of some relation that the statement reaches.
 	for _, table := range st.Facts.Touched {
 		field.Sources = append(field.Sources, table+".*")
 	}
@@ -113,6 +111,17 @@ func fieldOf(t *turn, i, n int, f rows.FieldDescription) input.Field {
 		field.Derivation = input.Constant
 	}
 	return field
+}
+
+// weaker returns what may be said of a value when both may be said of it.
+func weaker(a, b input.Derivation) input.Derivation {
+	rank := func(d input.Derivation) int {
+		return slices.Index([]input.Derivation{input.Constant, input.Exact, input.Derived, input.Opaque}, d)
+	}
+	if rank(a) > rank(b) {
+		return a
+	}
+	return b
 }
 
 // originOf reads the origin that a RowDescription names: a column of a
@@ -140,13 +149,4 @@ func union(a, b []string) []string {
 	out := append(slices.Clone(a), b...)
 	slices.Sort(out)
 	return slices.Compact(out)
-}
-
-func subset(a, of []string) bool {
-	for _, v := range a {
-		if !slices.Contains(of, v) {
-			return false
-		}
-	}
-	return true
 }

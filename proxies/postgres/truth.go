@@ -184,10 +184,11 @@ func nameless(b *analyze.Batch) bool {
 func (s *session) unsettled() bool { return s.truth.dirty || s.truth.uncommitted }
 
 func (s *session) preparedStatement(name string) *analyze.Statement {
-	if st := s.lookupStatement(name); st != nil {
-		return st.parsed
+	st := s.lookupStatement(name)
+	if st == nil || s.refreshStatement(st) != nil {
+		return nil
 	}
-	return nil
+	return st.parsed
 }
 
 func (s *session) cursorStatement(name string) *analyze.Statement {
