@@ -125,11 +125,8 @@ func checkJSON(raw []byte) error {
 	var stack []frame
 	for {
 		tok, err := dec.Token()
-		if err == io.EOF {
-			return nil
-		}
 		if err != nil {
-			return err
+			return err // io.EOF too: the object is not complete
 		}
 		if len(stack) > 0 {
 			top := &stack[len(stack)-1]
