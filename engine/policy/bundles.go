@@ -32,9 +32,6 @@ var bundleName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 func (c Config) Check() error {
 	var problems []error
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	if len(c.Bundles) == 0 {
-		bad("no bundle is configured: everything would be denied")
-	}
 	keyOf := map[string]Signing{}
 	seen := map[string]bool{}
 	for i, b := range c.Bundles {
@@ -56,8 +53,10 @@ func (c Config) Check() error {
 		}
 	}
 	for i, a := range c.AllowFrom {
-		if _, err := path.Match(a.Targets, ""); err != nil {
-			bad("allow_from %d: targets %q: %w", i, a.Targets, err)
+		for _, p := range a.Targets {
+			if _, err := path.Match(p, ""); err != nil {
+				bad("allow_from %d: target %q: %w", i, p, err)
+			}
 		}
 		if len(a.Packages) == 0 {
 			bad("allow_from %d: names no package", i)

@@ -96,15 +96,17 @@ type Auth struct {
 
 // S3Auth is for S3 and what speaks like it.
 type S3Auth struct {
-	Region   string // "us-east-1" when empty
-	Endpoint string // e.g. https://minio.internal:9000; "" is AWS
-	Profile  string // of the shared credentials file
-	Metadata bool   // from the instance metadata service
+	Region    string // "us-east-1" when empty
+	Endpoint  string // e.g. https://minio.internal:9000; "" is AWS
+	AccessKey string // with SecretKey: these credentials
+	SecretKey string
+	Profile   string // of the shared credentials file
+	Metadata  bool   // from the instance metadata service
 }
 
-// AllowFrom lets some packages' allow count for some targets. Both are globs
-// of path.Match, where a dot separates nothing: "acme.*" matches "acme.sql".
+// AllowFrom lets some packages' allow count for some targets. Both are globs of
+// path.Match, where a dot separates nothing: "acme.*" matches "acme.sql".
 type AllowFrom struct {
-	Targets  string   // target names; "" means "*"
+	Targets  []string // target names; none means all
 	Packages []string // below regate.policies, e.g. "acme.sql", "acme.*"
 }

@@ -51,7 +51,7 @@ type Engine struct {
 	nextSubscriber int
 
 	// For the tests that hold evaluation with and without them equal.
-	noIndexing, noEarlyExit bool
+	noIndexing, noEarlyExit, wholeInput bool
 }
 
 // New starts an engine: it checks cfg, loads local bundles and starts to poll

@@ -84,7 +84,11 @@ func targetName(d *input.Document) string {
 func (e *Engine) evaluate(ctx context.Context, p *plan, doc *input.Document) (r *Ruling, ok bool) {
 	e.counters.evaluations.Add(1)
 	s := p.snapshot
-	in, err := e.terms.document(doc)
+	reads := p.reads
+	if e.wholeInput {
+		reads = everythingRead()
+	}
+	in, err := e.terms.document(doc, reads)
 	if err != nil {
 		return e.failed(s, p, ReasonError, fmt.Errorf("input: %w", err)), false
 	}

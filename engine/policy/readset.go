@@ -14,7 +14,25 @@ type readSet struct {
 	all   bool            // the whole input, or a key of it that is not known before
 	paths map[string]bool // "target", "session.usage": at most two keys deep, and all below
 	clock bool            // calls a built-in whose value depends on the time
+
+	keys map[string]bool // the first keys of paths, once sealed
 }
+
+// everythingRead is the read-set that leaves nothing out.
+func everythingRead() readSet { return readSet{all: true} }
+
+// seal makes the set ready for readsKey.
+func (r readSet) seal() readSet {
+	r.keys = map[string]bool{}
+	for p := range r.paths {
+		first, _, _ := strings.Cut(p, ".")
+		r.keys[first] = true
+	}
+	return r
+}
+
+// readsKey reports whether anything of a top-level key of a sealed set is read.
+func (r readSet) readsKey(key string) bool { return r.all || r.keys[key] }
 
 func (r readSet) union(o readSet) readSet {
 	paths := map[string]bool{}

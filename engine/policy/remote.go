@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/logging"
 	"github.com/open-policy-agent/opa/v1/plugins"
@@ -27,7 +28,8 @@ const (
 type remoteSource struct {
 	service     map[string]any
 	resource    string
-	credentials map[string]any // for the guard to pass on; nil: none
+	credentials map[string]any // for the guard to pass on; empty: none
+	signer      *s3Signer      // nil: not in use
 }
 
 // remote maps the bundle's URL and Auth onto OPA's service configuration.
@@ -61,11 +63,7 @@ func (b Bundle) remote() (*remoteSource, error) {
 			s3 = &S3Auth{}
 			auth = &Auth{CACert: auth.CACert, S3: s3}
 		}
-		region := s3.Region
-		if region == "" {
-			region = "us-east-1"
-		}
-		out.service["url"] = "https://" + u.Host + ".s3." + region + ".amazonaws.com"
+		out.service["url"] = "https://" + u.Host + ".s3." + s3.region() + ".amazonaws.com"
 		out.resource = u.EscapedPath()
 		if s3.Endpoint != "" {
 			out.service["url"] = strings.TrimSuffix(s3.Endpoint, "/")
@@ -77,8 +75,22 @@ func (b Bundle) remote() (*remoteSource, error) {
 	if auth.CACert != "" {
 		out.service["tls"] = map[string]any{"ca_cert": auth.CACert}
 	}
+	if s3 := auth.S3; s3 != nil && s3.AccessKey != "" {
+		if s3.SecretKey == "" {
+			return nil, errors.New("auth: an access key needs its secret key")
+		}
+		out.signer = &s3Signer{accessKey: s3.AccessKey, secretKey: s3.SecretKey, region: s3.region()}
+		auth = &Auth{CACert: auth.CACert}
+	}
 	out.credentials, err = auth.credentials()
 	return out, err
+}
+
+func (s *S3Auth) region() string {
+	if s.Region == "" {
+		return "us-east-1"
+	}
+	return s.Region
 }
 
 // credentials maps to the `credentials` of OPA's service configuration.
@@ -103,10 +115,7 @@ func (a *Auth) credentials() (map[string]any, error) {
 		ways = append(ways, map[string]any{"client_tls": map[string]any{"cert": a.ClientCert, "private_key": a.ClientKey}})
 	}
 	if s3 := a.S3; s3 != nil {
-		region := s3.Region
-		if region == "" {
-			region = "us-east-1"
-		}
+		region := s3.region()
 		signing := map[string]any{}
 		switch {
 		case s3.Profile != "":
@@ -223,7 +232,8 @@ func (e *Engine) remoteStatus(s opabundle.Status) {
 type guard struct {
 	inner   rest.HTTPAuthPlugin
 	limit   int64
-	archive bool // the body is the bundle itself
+	archive bool      // the body is the bundle itself
+	signer  *s3Signer // nil: inner logs in
 }
 
 func newGuard(b Bundle, r *remoteSource) (*guard, error) {
@@ -239,7 +249,7 @@ func newGuard(b Bundle, r *remoteSource) (*guard, error) {
 	if err != nil {
 		return nil, fmt.Errorf("credentials: %w", err)
 	}
-	return &guard{inner: inner, limit: b.maxBytes(), archive: b.scheme() != "oci"}, nil
+	return &guard{inner: inner, limit: b.maxBytes(), archive: b.scheme() != "oci", signer: r.signer}, nil
 }
 
 // Start, Stop and Reconfigure make the guard a plugin of OPA's manager.
@@ -266,7 +276,12 @@ func (g *guard) NewClient(c rest.Config) (*http.Client, error) {
 }
 
 // Prepare implements rest.HTTPAuthPlugin.
-func (g *guard) Prepare(r *http.Request) error { return g.inner.Prepare(r) }
+func (g *guard) Prepare(r *http.Request) error {
+	if g.signer != nil {
+		return g.signer.sign(r, time.Now())
+	}
+	return g.inner.Prepare(r)
+}
 
 type guardedTransport struct {
 	*guard

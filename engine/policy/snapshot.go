@@ -85,6 +85,7 @@ type plan struct {
 	evaluated []string // names of enforced packages
 	shadows   []string // names of shadow packages
 	key       keyPlan  // what a cached decision depends on
+	reads     readSet  // what is made of the input, for shadow packages too
 }
 
 // query asks for the entries of some packages at once.
@@ -158,6 +159,7 @@ func (s *snapshot) makePlan(key planKey) (*plan, error) {
 		return nil, err
 	}
 	p.enforced = q
+	p.reads = reads.union(shadowReads).seal()
 	p.key = newKeyPlan(reads)
 	// A shadow package sees every document that differs in what it reads,
 	// unless that would make decisions uncacheable that are not.
@@ -215,6 +217,6 @@ func (s *snapshot) allowCounts(target, name string) bool {
 		return true
 	}
 	return slices.ContainsFunc(s.allowFrom, func(a AllowFrom) bool {
-		return (a.Targets == "" || matchesAny([]string{a.Targets}, target)) && matchesAny(a.Packages, name)
+		return (len(a.Targets) == 0 || matchesAny(a.Targets, target)) && matchesAny(a.Packages, name)
 	})
 }

@@ -57,62 +57,84 @@ func (t *terms) part(p *input.Part, whenNil *ast.Term) (*ast.Term, error) {
 	return memo.term, memo.err
 }
 
-var documentKeys = struct {
-	action, actor, approvals, asserted, complete, enforcer, parameters, protocol, request, resource,
-	response, schema, session, stage, subject, target, time, unknown, schemaValue *ast.Term
-}{
-	ast.StringTerm("action"), ast.StringTerm("actor"), ast.StringTerm("approvals"), ast.StringTerm("asserted"),
-	ast.StringTerm("complete"), ast.StringTerm("enforcer"), ast.StringTerm("parameters"), ast.StringTerm("protocol"),
-	ast.StringTerm("request"), ast.StringTerm("resource"), ast.StringTerm("response"), ast.StringTerm("schema"),
-	ast.StringTerm("session"), ast.StringTerm("stage"), ast.StringTerm("subject"), ast.StringTerm("target"),
-	ast.StringTerm("time"), ast.StringTerm("unknown"), ast.StringTerm(input.Schema),
-}
+// documentKeys are the keys of a document but for the protocol's own, and their
+// terms.
+var documentKeys = func() map[string]*ast.Term {
+	out := map[string]*ast.Term{}
+	for _, k := range strings.Fields("action actor approvals asserted complete enforcer parameters protocol request resource response schema session stage subject target time unknown") {
+		out[k] = ast.StringTerm(k)
+	}
+	return out
+}()
 
-// document returns the whole input.
-func (t *terms) document(d *input.Document) (*ast.Term, error) {
+var schemaTerm = ast.StringTerm(input.Schema)
+
+// document returns the input, of which only what r reads is made: what no
+// policy can read need not be there, and most of the cost of an evaluation that
+// is not cached would be making it.
+func (t *terms) document(d *input.Document, r readSet) (*ast.Term, error) {
+	pairs := make([][2]*ast.Term, 0, 20)
 	var failed error
-	part := func(p *input.Part, whenNil *ast.Term) *ast.Term {
-		term, err := t.part(p, whenNil)
-		if err != nil {
-			failed = err
+	add := func(key string, term *ast.Term, err error) {
+		k := documentKeys[key]
+		if k == nil {
+			k = ast.InternedTerm(key)
 		}
-		return term
-	}
-	own := func(v any) *ast.Term {
-		term, err := t.of(v)
-		if err != nil {
-			failed = err
+		pairs = append(pairs, [2]*ast.Term{k, term})
+		if err != nil && failed == nil {
+			failed = fmt.Errorf("%s: %w", key, err)
 		}
-		return term
 	}
-	session := d.Session
-	session.Labels = nonNil(session.Labels)
-	k := &documentKeys
-	pairs := [19][2]*ast.Term{
-		{k.action, part(d.Action, nullTerm)},
-		{k.actor, part(d.Actor, nullTerm)},
-		{k.approvals, own(nonNil(d.Approvals))},
-		{k.asserted, part(d.Asserted, nullTerm)},
-		{k.complete, ast.InternedTerm(d.Complete)},
-		{k.enforcer, part(d.Enforcer, nullTerm)},
-		{k.parameters, part(d.Parameters, emptyTerm)},
-		{k.protocol, ast.InternedTerm(string(d.Protocol))},
-		{k.request, own(d.Request)},
-		{k.resource, part(d.Resource, nullTerm)},
-		{k.response, part(d.Response, nullTerm)},
-		{k.schema, k.schemaValue},
-		{k.session, own(session)},
-		{ast.InternedTerm(d.Protocol.DetailKey()), part(d.Detail, nullTerm)},
-		{k.stage, ast.InternedTerm(string(d.Stage))},
-		{k.subject, part(d.Subject, nullTerm)},
-		{k.target, part(d.Target, nullTerm)},
-		{k.time, ast.StringTerm(d.Time.UTC().Format(time.RFC3339Nano))},
-		{k.unknown, part(d.Unknown, emptyTerm)},
+	part := func(key string, p *input.Part, whenNil *ast.Term) {
+		if r.readsKey(key) {
+			term, err := t.part(p, whenNil)
+			add(key, term, err)
+		}
 	}
+	part("action", d.Action, nullTerm)
+	part("actor", d.Actor, nullTerm)
+	if r.readsKey("approvals") {
+		term, err := t.of(nonNil(d.Approvals))
+		add("approvals", term, err)
+	}
+	part("asserted", d.Asserted, nullTerm)
+	if r.readsKey("complete") {
+		add("complete", ast.InternedTerm(d.Complete), nil)
+	}
+	part("enforcer", d.Enforcer, nullTerm)
+	part("parameters", d.Parameters, emptyTerm)
+	if r.readsKey("protocol") {
+		add("protocol", ast.InternedTerm(string(d.Protocol)), nil)
+	}
+	if r.readsKey("request") {
+		term, err := t.of(d.Request)
+		add("request", term, err)
+	}
+	part("resource", d.Resource, nullTerm)
+	part("response", d.Response, nullTerm)
+	if r.readsKey("schema") {
+		add("schema", schemaTerm, nil)
+	}
+	if r.readsKey("session") {
+		session := d.Session
+		session.Labels = nonNil(session.Labels)
+		term, err := t.of(session)
+		add("session", term, err)
+	}
+	part(d.Protocol.DetailKey(), d.Detail, nullTerm)
+	if r.readsKey("stage") {
+		add("stage", ast.InternedTerm(string(d.Stage)), nil)
+	}
+	part("subject", d.Subject, nullTerm)
+	part("target", d.Target, nullTerm)
+	if r.readsKey("time") {
+		add("time", ast.StringTerm(d.Time.UTC().Format(time.RFC3339Nano)), nil)
+	}
+	part("unknown", d.Unknown, emptyTerm)
 	if failed != nil {
 		return nil, failed
 	}
-	return ast.ObjectTerm(pairs[:]...), nil
+	return ast.ObjectTerm(pairs...), nil
 }
 
 // of returns v's term.
