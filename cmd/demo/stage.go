@@ -1,0 +1,305 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/regate-dev/regate/proxies/postgres/pgtest"
+)
+
+// stage is everything that the demo starts.
+type stage struct {
+	out    *screen
+	dir    string // absolute
+	regate string // absolute
+	lock   *os.File
+
+	cluster *pgtest.Cluster
+	issuer  *process
+	gateway *process
+
+	issuerURL string
+	adminURL  string
+	proxy     string // host:port
+	database  string // the gateway's own password
+}
+
+// newStage takes an empty folder for this demo alone.
+func newStage(dir, regate string, out *screen) (*stage, error) {
+	var err error
+	s := &stage{out: out, database: rand.Text()}
+	if s.dir, err = filepath.Abs(dir); err != nil {
+		return nil, fmt.Errorf("folder: %w", err)
+	}
+	if s.regate, err = filepath.Abs(regate); err != nil {
+		return nil, fmt.Errorf("regate: %w", err)
+	}
+	if _, err := os.Stat(s.regate); err != nil {
+		return nil, fmt.Errorf("no regate binary, run make build: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(s.dir), 0o755); err != nil {
+		return nil, fmt.Errorf("folder: %w", err)
+	}
+	if s.lock, err = os.OpenFile(s.dir+".lock", os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	if err := syscall.Flock(int(s.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, fmt.Errorf("another demo runs in %s; stop it, or choose another folder with -dir", s.dir)
+	}
+	if err := os.RemoveAll(s.dir); err != nil {
+		return nil, fmt.Errorf("empty the folder: %w", err)
+	}
+	for _, sub := range []string{"", "state", "secrets", "cache"} {
+		if err := os.MkdirAll(filepath.Join(s.dir, sub), 0o755); err != nil {
+			return nil, fmt.Errorf("folder: %w", err)
+		}
+	}
+	return s, nil
+}
+
+func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
+
+// start starts PostgreSQL, the issuer and the gateway, and waits until they
+// work.
+func (s *stage) start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	var err error
+	if s.cluster, err = pgtest.Start(ctx, pgtest.Options{Dir: s.path("postgres"), TLS: true}); err != nil {
+		return fmt.Errorf("start PostgreSQL: %w", err)
+	}
+	if err := s.openShop(ctx); err != nil {
+		return err
+	}
+	if err := s.startIssuer(ctx); err != nil {
+		return err
+	}
+	if err := s.startGateway(ctx); err != nil {
+		return err
+	}
+	s.out.line(s.out.paint(bold, "regate") + " stands between an agent and a database. Everything below is real:")
+	s.out.say("database  PostgreSQL on %s:%d, which knows nothing of regate", s.cluster.Host, s.cluster.Port)
+	s.out.say("identity  OpenID Connect issuer at %s", s.issuerURL)
+	s.out.say("gateway   %s, policies from bundles/demo, configuration in %s", s.proxy, s.shown("regate.yaml"))
+	return nil
+}
+
+// shown is a file's name as people would type it.
+func (s *stage) shown(name string) string {
+	if wd, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(wd, s.path(name)); err == nil && !strings.HasPrefix(rel, "..") {
+			return rel
+		}
+	}
+	return s.path(name)
+}
+
+func (s *stage) startIssuer(ctx context.Context) error {
+	var config strings.Builder
+	fmt.Fprintf(&config, "audiences: [regate]\ntoken_lifetime: 1h\nclients:\n")
+	for _, who := range identities {
+		file := s.path("secrets/" + who.name)
+		if err := os.WriteFile(file, []byte(rand.Text()+"\n"), 0o600); err != nil {
+			return fmt.Errorf("secret: %w", err)
+		}
+		fmt.Fprintf(&config, "  - {id: %s, secret: %q, groups: [%s]}\n", who.name, "file:"+file, who.group)
+	}
+	if err := os.WriteFile(s.path("issuer.yaml"), []byte(config.String()), 0o600); err != nil {
+		return fmt.Errorf("configure the issuer: %w", err)
+	}
+	address, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	s.issuerURL = "http://" + address
+	if s.issuer, err = startProcess("issuer", s.dir, s.env(), s.regate, "dev-issuer", "--config", s.path("issuer.yaml"), "--listen", address); err != nil {
+		return err
+	}
+	if err := s.answers(ctx, s.issuer, s.issuerURL+"/.well-known/openid-configuration"); err != nil {
+		return err
+	}
+	var profiles strings.Builder
+	profiles.WriteString("profiles:\n")
+	for _, who := range identities {
+		fmt.Fprintf(&profiles, "  %s: {issuer: %q, client_id: %s, client_secret: %q}\n", who.name, s.issuerURL, who.name, "file:"+s.path("secrets/"+who.name))
+	}
+	if err := os.WriteFile(s.path("token.yaml"), []byte(profiles.String()), 0o600); err != nil {
+		return fmt.Errorf("profiles: %w", err)
+	}
+	return nil
+}
+
+func (s *stage) startGateway(ctx context.Context) error {
+	admin, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	if s.proxy, err = freeAddress(); err != nil {
+		return err
+	}
+	s.adminURL = "http://" + admin
+	config, err := s.config(admin)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.path("regate.yaml"), []byte(config), 0o600); err != nil {
+		return fmt.Errorf("configure the gateway: %w", err)
+	}
+	if s.gateway, err = startProcess("gateway", s.dir, s.env(), s.regate, "serve", "--config", s.path("regate.yaml")); err != nil {
+		return err
+	}
+	return s.answers(ctx, s.gateway, s.adminURL+"/readyz")
+}
+
+// env is the environment of what we start: ours, without what would change
+// regate's configuration, and with a cache of its own.
+func (s *stage) env() []string {
+	var env []string
+	for _, e := range os.Environ() {
+		if !strings.HasPrefix(e, "REGATE_") && !strings.HasPrefix(e, "XDG_CACHE_HOME=") {
+			env = append(env, e)
+		}
+	}
+	return append(env, "XDG_CACHE_HOME="+s.path("cache"), "REGATE_TOKEN_CONFIG="+s.path("token.yaml"), databaseEnv+"="+s.database)
+}
+
+// answers waits until a URL answers 200.
+func (s *stage) answers(ctx context.Context, p *process, target string) error {
+	last := errors.New("no answer yet")
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			body, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+			last = fmt.Errorf("%s: %s", resp.Status, bytes.TrimSpace(body))
+		} else {
+			last = err
+		}
+		if err := p.ended(); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w (last: %w)", p.name, ctx.Err(), last)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// run runs regate as a person would at a prompt, shows it, and returns what it
+// printed.
+func (s *stage) run(ctx context.Context, who string, args ...string) (string, error) {
+	s.out.act(who, "regate "+strings.Join(args, " "))
+	out, err := s.quiet(ctx, args...)
+	s.out.output(out)
+	return out, err
+}
+
+// quiet runs regate without showing it.
+func (s *stage) quiet(ctx context.Context, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, s.regate, args...)
+	cmd.Env = s.env()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return string(out), fmt.Errorf("regate %s: %w: %s", args[0], err, bytes.TrimSpace(out))
+	}
+	return string(out), nil
+}
+
+// token gets an identity's token.
+func (s *stage) token(ctx context.Context, who string) (string, error) {
+	out, err := s.quiet(ctx, "token", "--profile", who)
+	return strings.TrimSpace(out), err
+}
+
+// dsn is the connection string of the agent's driver, without the password.
+func (s *stage) dsn() *url.URL {
+	return &url.URL{Scheme: "postgres", User: url.User(agent), Host: s.proxy, Path: "/shop", RawQuery: "sslmode=disable"}
+}
+
+// invite says how to try what runs.
+func (s *stage) invite() {
+	host, port, _ := net.SplitHostPort(s.proxy)
+	regate := s.regate
+	if wd, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(wd, regate); err == nil && !strings.HasPrefix(rel, "..") {
+			regate = rel
+		}
+	}
+	s.out.line("\nIt goes on running until Ctrl-C. Try it as the agent, in another terminal:\n")
+	s.out.line(fmt.Sprintf("  export REGATE_TOKEN_CONFIG=%s", s.path("token.yaml")))
+	s.out.line(fmt.Sprintf("  PGPASSWORD=$(%s token --no-cache --profile %s) psql \"host=%s port=%s user=%s dbname=shop sslmode=disable\"", regate, agent, host, port, agent))
+	s.out.line(fmt.Sprintf("\nPolicies: bundles/demo and policies/postgres (they are watched: edit them). Logs: %s, %s", s.shown("gateway.log"), s.shown("issuer.log")))
+}
+
+// wait returns when ctx ends, or with an error when something ends by itself.
+func (s *stage) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.gateway.done:
+		return s.gateway.ended()
+	case <-s.issuer.done:
+		return s.issuer.ended()
+	}
+}
+
+// showLogs shows the end of the logs, after a failure.
+func (s *stage) showLogs() {
+	for _, p := range []*process{s.gateway, s.issuer} {
+		if p == nil {
+			continue
+		}
+		log, err := os.ReadFile(p.log)
+		if err != nil || len(bytes.TrimSpace(log)) == 0 {
+			continue
+		}
+		if len(log) > 3000 {
+			log = log[len(log)-3000:]
+		}
+		s.out.line("\nlog of the " + p.name + ":")
+		s.out.output(string(log))
+	}
+}
+
+// stop stops what was started, in reverse order.
+func (s *stage) stop() error {
+	err := errors.Join(s.gateway.stop(), s.issuer.stop())
+	if s.cluster != nil {
+		err = errors.Join(err, s.cluster.Stop())
+	}
+	return errors.Join(err, s.lock.Close())
+}
+
+// freeAddress finds a free loopback port.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
