@@ -54,8 +54,8 @@ demo: ## show regate at work; KEEP=1 leaves it running
 	@.ci/setup compiler postgres
 	@mkdir -p build bin
 	@go build -trimpath -ldflags '$(LDFLAGS)' -o bin/regate ./cmd/regate
-	@go build -trimpath -o build/demo ./cmd/demo
-	@exec build/demo
+	@go build -trimpath -o build/regate-demo ./cmd/demo
+	@exec build/regate-demo
 
 .PHONY: fuzz
 fuzz: ## run every fuzz test for FUZZTIME (30s); FUZZ=regexp chooses
