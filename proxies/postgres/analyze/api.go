@@ -131,6 +131,9 @@ type Effects struct {
 	// DropsTemp: temporary relations may be gone afterwards.
 	DropsTemp bool
 
+	// Flows are the columns that it writes with values of other columns.
+	Flows []Flow
+
 	Prepare    *Prepare
 	Execute    *Execute
 	Deallocate *Deallocate
@@ -155,6 +158,13 @@ type Setting struct {
 	Reset bool
 	// Persistent is true for ALTER ROLE, ALTER DATABASE and ALTER SYSTEM.
 	Persistent bool
+}
+
+// Flow is a column that is written with what other columns hold.
+type Flow struct {
+	Column     string // "schema.table.column", or "schema.table.*" where not known which
+	Sources    []string
+	Derivation input.Derivation
 }
 
 // Created is a relation that a statement makes.

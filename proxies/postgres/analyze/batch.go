@@ -72,6 +72,9 @@ func (s *batchState) after(b *builder, st *Statement) {
 	case "commit":
 		s.cursors = map[string]*Statement{}
 	}
+	for name, t := range s.temps {
+		s.temps[name] = t.with(e.Flows)
+	}
 	c := e.Creates
 	if c != nil && c.Temp && c.ColumnsKnown && !e.MayCreateTemp {
 		s.temps[c.Name] = &TempRelation{Name: c.Name, Columns: c.Columns}

@@ -42,7 +42,8 @@ func (b *builder) copy(s *pg_query.CopyStmt) {
 		columns, known = b.rows(s.Query, nil)
 		if sel := s.Query.GetSelectStmt(); sel != nil {
 			b.action.Limit = constantLimit(sel)
-			b.needsWhere(everyArmFilters(sel))
+			b.verb("select")
+			b.mainFilters(sel)
 		}
 	} else {
 		columns, known = b.copyTable(s, c)

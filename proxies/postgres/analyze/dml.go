@@ -24,6 +24,7 @@ func (b *builder) insert(s *pg_query.InsertStmt, outer *scope) []column {
 	assigned := map[string]value{}
 	assign := func(name string, v value) {
 		b.write(t, name)
+		b.flow(t, name, v)
 		assigned[name] = v
 	}
 	switch {
@@ -38,6 +39,7 @@ func (b *builder) insert(s *pg_query.InsertStmt, outer *scope) []column {
 		}
 	case !it.known || !known:
 		b.write(t, "*")
+		b.flow(t, "*", opaque)
 		for _, c := range it.columns {
 			assigned[c.name] = opaque
 		}
@@ -94,7 +96,10 @@ func (b *builder) onConflict(c *pg_query.OnConflictClause, t target, it *item, s
 	}
 	inner.names.items = append(inner.names.items, excluded)
 	for name, v := range b.assignments(c.TargetList, t, inner) {
-		assigned[name] = combine(assigned[name], v)
+		if old, ok := assigned[name]; ok {
+			v = combine(old, v)
+		}
+		assigned[name] = v
 	}
 	b.where(c.WhereClause, inner)
 }
@@ -130,6 +135,7 @@ func (b *builder) assignments(list []*pg_query.Node, t target, sc *scope) map[st
 			v = combine(old, v)
 		}
 		assigned[r.Name] = v
+		b.flow(t, r.Name, v)
 	}
 	return assigned
 }
@@ -148,6 +154,18 @@ func (b *builder) assignedTogether(n *pg_query.Node, sc *scope) []column {
 	}
 	v := b.expr(n, sc, false)
 	return v.row
+}
+
+// flow notes that a column is given values of other columns.
+func (b *builder) flow(t target, name string, v value) {
+	if v.how == input.Constant && len(v.from) == 0 {
+		return
+	}
+	f := Flow{Column: t.name + "." + name, Sources: v.from.names(), Derivation: v.how}
+	if len(f.Sources) == 1 && f.Sources[0] == f.Column && f.Derivation == input.Exact {
+		return
+	}
+	b.effects.Flows = append(b.effects.Flows, f)
 }
 
 func (b *builder) write(t target, name string) {
@@ -279,7 +297,15 @@ func (b *builder) merge(s *pg_query.MergeStmt, outer *scope) {
 					}
 				}
 			}
-			b.all(w.Values, sc, false)
+			for i, n := range w.Values {
+				name := "*"
+				if i < len(w.TargetList) {
+					name = w.TargetList[i].GetResTarget().GetName()
+				} else if len(w.TargetList) == 0 && i < len(it.columns) {
+					name = it.columns[i].name
+				}
+				b.flow(t, name, b.expr(n, sc, false))
+			}
 		case pg_query.CmdType_CMD_UPDATE:
 			b.verb("update")
 			b.touch(t, "update", s.Relation.Inh)

@@ -8,6 +8,7 @@ import (
 	pg_query "github.com/pganalyze/pg_query_go/v5"
 
 	"github.com/regate-dev/regate/engine/input"
+	"github.com/regate-dev/regate/proxies/postgres/catalog"
 )
 
 // expr analyses an expression: notes what it reads and calls, and returns
@@ -18,7 +19,9 @@ func (b *builder) expr(n *pg_query.Node, sc *scope, filter bool) value {
 		return constant
 	}
 	switch e := n.Node.(type) {
-	case *pg_query.Node_AConst, *pg_query.Node_ParamRef, *pg_query.Node_SetToDefault,
+	case *pg_query.Node_AConst:
+		return value{how: input.Constant, typ: constantType(e.AConst)}
+	case *pg_query.Node_ParamRef, *pg_query.Node_SetToDefault,
 		*pg_query.Node_SqlvalueFunction,
 		*pg_query.Node_Integer, *pg_query.Node_Float, *pg_query.Node_Boolean, *pg_query.Node_String_, *pg_query.Node_BitString:
 		return constant
@@ -117,6 +120,25 @@ func (b *builder) all(list []*pg_query.Node, sc *scope, filter bool) value {
 	return v
 }
 
+// The types that constants have (pg_type.dat).
+const (
+	typeBool    = 16
+	typeInt4    = 23
+	typeUnknown = 705
+)
+
+func constantType(c *pg_query.A_Const) catalog.OID {
+	switch c.Val.(type) {
+	case *pg_query.A_Const_Ival:
+		return typeInt4
+	case *pg_query.A_Const_Boolval:
+		return typeBool
+	case *pg_query.A_Const_Sval:
+		return typeUnknown
+	}
+	return 0
+}
+
 // columnRef resolves a name as the server does: a column first, then a FROM
 // entry as a whole row, then a function of the row.
 func (b *builder) columnRef(ref *pg_query.ColumnRef, sc *scope, filter bool) value {
@@ -153,7 +175,7 @@ func (b *builder) columnRef(ref *pg_query.ColumnRef, sc *scope, filter bool) val
 		return v
 	}
 	if !it.known {
-		return opaque
+		return it.any()
 	}
 	return b.invoke([]string{name}, []value{it.row()}, filter)
 }
@@ -260,11 +282,11 @@ func (b *builder) operation(e *pg_query.A_Expr, sc *scope, filter bool) value {
 	l := b.expr(e.Lexpr, sc, filter)
 	r := b.expr(e.Rexpr, sc, filter)
 	b.operator(e.Name, l, r)
-	v := derived(combine(l, r))
-	return v
+	return combine(l, r)
 }
 
-// operator notes the users' functions behind an operator's name.
+// operator notes the users' functions behind an operator's name: of those that
+// take operands of these types, where the types are known.
 func (b *builder) operator(names []*pg_query.Node, l, r value) {
 	if b.snap == nil || len(names) == 0 {
 		return
@@ -277,11 +299,13 @@ func (b *builder) operator(names []*pg_query.Node, l, r value) {
 	}
 	for _, schema := range path {
 		for _, op := range b.snap.Operators(schema, name) {
-			if op.Function == nil {
+			switch {
+			case !b.snap.Coercible(l.typ, op.Left) || !b.snap.Coercible(r.typ, op.Right):
+			case op.Function == nil:
 				b.hides("operator", schema+"."+name, whyNotFound)
-				continue
+			case op.Function.Category != catalog.Safe:
+				b.runs(op.Function)
 			}
-			b.runs(op.Function)
 		}
 	}
 }

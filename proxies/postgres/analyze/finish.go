@@ -105,6 +105,9 @@ func (b *builder) finish(text string, batch input.SQLBatch) *Statement {
 		}
 		return strings.Compare(x.Why, y.Why)
 	})
+	if !b.returnsRows {
+		b.outputs, b.outputKnown = nil, true
+	}
 	b.action.Verb = b.strongest()
 	b.action.Verbs = sortedKeys(b.verbs)
 	b.statement.PredicateColumns = sortedKeys(b.predicate)
@@ -141,8 +144,10 @@ func (b *builder) finish(text string, batch input.SQLBatch) *Statement {
 	if detail.SearchPath == nil {
 		detail.SearchPath = []string{}
 	}
-	if fp, err := pg_query.Fingerprint(text); err == nil {
-		detail.Fingerprint = fp
+	if b.set.Mode != FunctionCall {
+		if fp, err := pg_query.Fingerprint(text); err == nil {
+			detail.Fingerprint = fp
+		}
 	}
 	if b.set.AST {
 		if tree, err := pg_query.ParseToJSON(text); err == nil {

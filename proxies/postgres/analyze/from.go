@@ -75,7 +75,7 @@ func aliased(it *item, a *pg_query.Alias) *item {
 	if a == nil {
 		return it
 	}
-	return &item{name: a.Aliasname, columns: rename(it.columns, a.Colnames), known: it.known, system: it.system}
+	return &item{name: a.Aliasname, columns: rename(it.columns, a.Colnames), known: it.known, rest: it.rest, system: it.system}
 }
 
 func rename(columns []column, names []*pg_query.Node) []column {
@@ -102,6 +102,7 @@ func (b *builder) rangeFunction(f *pg_query.RangeFunction, sc *scope) *item {
 			continue
 		}
 		v := b.expr(parts[0], sc, false)
+		it.rest.from = union(it.rest.from, v.from)
 		definitions := f.Coldeflist
 		if len(parts) > 1 && parts[1].GetList() != nil {
 			definitions = parts[1].GetList().Items
@@ -246,14 +247,15 @@ func (b *builder) mayBeRows(n *pg_query.Node, sc *scope) bool {
 			}
 		}
 		return false
-	case *pg_query.Node_FuncCall:
-		name := lastName(e.FuncCall.Funcname)
-		return name != "string_to_array" && name != "regexp_split_to_array" && name != "regexp_match"
 	case *pg_query.Node_AConst, *pg_query.Node_ParamRef:
 		return false
 	}
+	if l := n.GetSubLink(); l != nil && l.SubLinkType == pg_query.SubLinkType_ARRAY_SUBLINK {
+		columns, known := b.rows(l.Subselect, sc)
+		return !known || len(columns) != 1 || b.rowType(columns[0].value.typ)
+	}
 	t := b.snap.TypeByOID(b.expr(n, sc, false).typ)
-	return t == nil || b.rowType(t.Element)
+	return t == nil || t.Element == 0 || b.rowType(t.Element)
 }
 
 // rowType says whether values of a type are, or may be, rows.

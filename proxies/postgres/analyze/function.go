@@ -67,7 +67,11 @@ func (b *builder) call(f *pg_query.FuncCall, sc *scope, filter bool) value {
 			args = append(args, b.columnRef(ref, sc, filter))
 			continue
 		}
-		args = append(args, b.expr(n, sc, filter))
+		v := b.expr(n, sc, filter)
+		if n.GetNamedArgExpr() != nil || f.FuncVariadic {
+			v.typ = 0 // of another position
+		}
+		args = append(args, v)
 	}
 	if len(args) == 1 && len(parts) == 1 && args[0].row != nil && plainCall(f) {
 		if field, ok := args[0].field(parts[0]); ok {
@@ -80,8 +84,18 @@ func (b *builder) call(f *pg_query.FuncCall, sc *scope, filter bool) value {
 			return v
 		}
 	}
-	extra := []value{b.all(f.AggOrder, sc, true), b.expr(f.AggFilter, sc, true), b.window(f.Over, sc)}
-	v := combine(b.invoke(parts, args, filter), combine(extra...))
+	extra := []value{b.expr(f.AggFilter, sc, true), b.window(f.Over, sc)}
+	for _, n := range f.AggOrder {
+		by := b.expr(n, sc, true)
+		if f.AggWithinGroup {
+			args = append(args, by) // an ordered-set aggregate takes them too
+		} else {
+			extra = append(extra, by)
+		}
+	}
+	result := b.invoke(parts, args, filter)
+	v := combine(append(extra, result)...)
+	v.typ = result.typ
 	b.effectsOf(parts, f.Args, args)
 	b.read(v, filter)
 	return v
@@ -96,7 +110,7 @@ func (b *builder) invoke(parts []string, args []value, filter bool) value {
 	b.unsafe = true
 	v := combine(append(args, computed)...)
 	b.read(v, filter)
-	candidates := b.candidates(parts, len(args))
+	candidates := b.narrow(b.candidates(parts, len(args)), args)
 	if len(candidates) == 0 {
 		why := whyNotFound
 		if b.snap == nil {
@@ -108,7 +122,12 @@ func (b *builder) invoke(parts []string, args []value, filter bool) value {
 		v.how = input.Opaque
 		return v
 	}
-	for _, f := range candidates {
+	for i, f := range candidates {
+		if i == 0 {
+			v.typ = b.plainType(f.Result)
+		} else if v.typ != b.plainType(f.Result) {
+			v.typ = 0
+		}
 		if !b.runs(f) {
 			v.how = input.Opaque
 		}
@@ -117,6 +136,34 @@ func (b *builder) invoke(parts []string, args []value, filter bool) value {
 		}
 	}
 	return v
+}
+
+// plainType is a result type, 0 for one that depends on the arguments.
+func (b *builder) plainType(typ catalog.OID) catalog.OID {
+	if t := b.snap.TypeByOID(typ); t == nil || t.Kind == "pseudo" {
+		return 0
+	}
+	return typ
+}
+
+// narrow leaves out the overloads that cannot take arguments of these types.
+func (b *builder) narrow(candidates []*catalog.Function, args []value) []*catalog.Function {
+	var left []*catalog.Function
+	for _, f := range candidates {
+		fits := true
+		for i, v := range args {
+			if !f.Variadic && i < len(f.Args) && !b.snap.Coercible(v.typ, f.Args[i]) {
+				fits = false
+			}
+		}
+		if fits {
+			left = append(left, f)
+		}
+	}
+	if len(left) == 0 {
+		return candidates
+	}
+	return left
 }
 
 // runs notes that a function runs and says whether it is known to reach

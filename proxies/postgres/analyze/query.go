@@ -7,7 +7,9 @@ import (
 // query analyses a SELECT, VALUES or set operation inside outer and returns
 // its columns. The second result is false when they are not known.
 func (b *builder) query(s *pg_query.SelectStmt, outer *scope) ([]column, bool) {
-	b.verb("select")
+	if len(s.ValuesLists) == 0 {
+		b.verb("select")
+	}
 	sc := &scope{parent: outer}
 	b.with(s.WithClause, sc)
 	var columns []column

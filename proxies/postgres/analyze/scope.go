@@ -10,17 +10,23 @@ type item struct {
 	schema  string // its schema where it has no alias and was found by name
 	columns []column
 	// known is false where the columns are not known: then any column name
-	// may be one of them.
+	// may be one of them, with a value like rest.
 	known bool
+	rest  value
 	// system are the hidden columns (ctid and its like) of a stored relation.
 	system []column
 }
 
 func (it *item) row() value {
 	if !it.known {
-		return opaque
+		return it.any()
 	}
 	return rowOf(it.columns)
+}
+
+// any is the value of a column that is not known.
+func (it *item) any() value {
+	return value{from: it.rest.from, how: input.Opaque}
 }
 
 func (it *item) column(name string) (value, bool) {
@@ -51,18 +57,21 @@ type namespace struct {
 	items []*item
 	// columns are those that an unqualified name can mean, in the order of *.
 	columns []column
-	// known is false where one of the items' columns are not.
+	// unknown is true where one of the items' columns are not known; rest is
+	// what they can be made of.
 	unknown bool
+	rest    value
 }
 
 func (ns *namespace) add(other namespace) {
 	ns.items = append(ns.items[:len(ns.items):len(ns.items)], other.items...)
 	ns.columns = append(ns.columns[:len(ns.columns):len(ns.columns)], other.columns...)
 	ns.unknown = ns.unknown || other.unknown
+	ns.rest.from = union(ns.rest.from, other.rest.from)
 }
 
 func single(it *item) namespace {
-	return namespace{items: []*item{it}, columns: it.columns, unknown: !it.known}
+	return namespace{items: []*item{it}, columns: it.columns, unknown: !it.known, rest: it.rest}
 }
 
 // scope is one level of a query: its FROM clause, its WITH list, and the
@@ -144,7 +153,7 @@ func (sc *scope) column(name string) (value, bool) {
 			return found, true
 		}
 		if s.names.unknown {
-			return value{how: input.Opaque}, true
+			return value{from: s.names.rest.from, how: input.Opaque}, true
 		}
 	}
 	return value{}, false

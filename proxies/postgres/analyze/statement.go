@@ -141,9 +141,9 @@ func output(c column) Output {
 
 func (b *builder) selectStatement(s *pg_query.SelectStmt) {
 	into := intoOf(s)
+	b.verb("select")
 	columns, known := b.query(s, nil)
-	has := everyArmFilters(s)
-	b.needsWhere(has)
+	b.mainFilters(s)
 	b.action.Limit = constantLimit(s)
 	if into != nil {
 		b.command = "select into"
@@ -160,6 +160,14 @@ func intoOf(s *pg_query.SelectStmt) *pg_query.IntoClause {
 		s = s.Larg
 	}
 	return s.IntoClause
+}
+
+// mainFilters sets has_where by the main SELECT, where no UPDATE or DELETE
+// inside it did.
+func (b *builder) mainFilters(s *pg_query.SelectStmt) {
+	if b.action.HasWhere == nil {
+		b.needsWhere(everyArmFilters(s))
+	}
 }
 
 func everyArmFilters(s *pg_query.SelectStmt) bool {

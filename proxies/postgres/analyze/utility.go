@@ -403,6 +403,14 @@ func (b *builder) functionNamed(names []*pg_query.Node) {
 	}
 }
 
+// definedBy notes the functions of that name in CREATE OPERATOR, AGGREGATE or
+// TYPE.
+func (b *builder) definedBy(n *pg_query.TypeName) {
+	if b.findType(n) == nil && b.rowTypeOf(n) == nil {
+		b.functionNamed(n.Names)
+	}
+}
+
 // unknownScope is a scope in which any column name may be known to the server.
 func unknownScope() *scope { return &scope{names: namespace{unknown: true}} }
 
@@ -458,7 +466,11 @@ func (b *builder) definition(n *pg_query.Node, sc *scope) {
 			}
 			return false
 		case *pg_query.TypeName:
-			b.typeName(e, constant)
+			if n.GetDefineStmt() != nil {
+				b.definedBy(e) // a type or a function, there is no telling
+			} else {
+				b.typeName(e, constant)
+			}
 		case *pg_query.ViewStmt:
 			if b.seen[e.View] {
 				return false // analysed by createView

@@ -56,6 +56,7 @@ var safeExtensions = map[string]bool{
 	"btree_gin": true, "btree_gist": true, "citext": true, "cube": true, "earthdistance": true,
 	"fuzzystrmatch": true, "hstore": true, "intarray": true, "isn": true, "ltree": true,
 	"pg_trgm": true, "pgcrypto": true, "seg": true, "unaccent": true, "uuid-ossp": true,
+	"vector": true,
 }
 
 // stateful are functions of those extensions that do more.

@@ -31,6 +31,7 @@ func Load(ctx context.Context, conn *pgx.Conn) (*Snapshot, error) {
 		typeNames: map[name]*Type{},
 		operators: map[name][]*Operator{},
 		casts:     map[OID][]Cast{},
+		implicit:  map[[2]OID]bool{},
 	}}
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
@@ -284,11 +285,15 @@ func (l *loader) operators() error {
 
 func (l *loader) casts() error {
 	var from, target, code OID
-	return l.each(`SELECT castsource, casttarget, castfunc FROM pg_cast WHERE castfunc >= 16384`, func() {
-		if f := l.snap.functions[code]; f != nil {
+	var implicit bool
+	return l.each(`SELECT castsource, casttarget, castfunc, castcontext = 'i' FROM pg_cast`, func() {
+		if implicit {
+			l.snap.implicit[[2]OID{from, target}] = true
+		}
+		if f := l.snap.functions[code]; f != nil && code >= firstUserOID {
 			l.snap.casts[target] = append(l.snap.casts[target], Cast{Source: from, Function: f})
 		}
-	}, &from, &target, &code)
+	}, &from, &target, &code, &implicit)
 }
 
 func (l *loader) triggers() error {

@@ -51,6 +51,7 @@ type Snapshot struct {
 	typeNames map[name]*Type
 	operators map[name][]*Operator // only those outside pg_catalog
 	casts     map[OID][]Cast       // user-defined casts, by target type
+	implicit  map[[2]OID]bool      // source and target types of implicit casts
 }
 
 type name struct{ schema, name string }
@@ -321,3 +322,26 @@ func (s *Snapshot) Operators(schema, operator string) []*Operator {
 
 // Casts returns the user-defined casts to a type.
 func (s *Snapshot) Casts(target OID) []Cast { return s.casts[target] }
+
+// unknownType is the type of a string literal before it is given one.
+const unknownType OID = 705
+
+// Coercible says whether the server may take a value of one type where
+// another is asked for, without a cast being written. It is false only where
+// that is certain; a type of 0 is not known.
+func (s *Snapshot) Coercible(from, to OID) bool {
+	if from == 0 || to == 0 || from == to || from == unknownType || s.implicit[[2]OID{from, to}] {
+		return true
+	}
+	f, t := s.types[from], s.types[to]
+	if f == nil || t == nil {
+		return true
+	}
+	if f.Kind == "domain" {
+		return s.Coercible(f.Base, to)
+	}
+	if f.Kind == "composite" || f.Kind == "pseudo" || f.Element != 0 && t.Element != 0 {
+		return true
+	}
+	return t.Kind == "pseudo" || t.Kind == "composite" || t.Kind == "domain"
+}
