@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gowebpki/jcs"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Schema is the value of the document's `schema` key.
@@ -276,7 +276,7 @@ var fixed = func() map[string]Entry {
 func canonical(v any) []byte {
 	raw, err := json.Marshal(v)
 	if err == nil {
-		raw, err = jcs.Transform(raw)
+		err = (*jsontext.Value)(&raw).Canonicalize()
 	}
 	if err != nil {
 		panic(fmt.Sprintf("input: %T does not marshal: %v", v, err))
