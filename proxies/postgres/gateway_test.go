@@ -37,7 +37,7 @@ const audience = "regate-test"
 // gateway is a whole gateway in the test's process, in front of a database of
 // a real PostgreSQL server.
 type gateway struct {
-	t       *testing.T
+	t       testing.TB
 	db      *pgtest.Database
 	issuer  *identitytest.Issuer
 	address string
@@ -116,7 +116,7 @@ type settings struct {
 	front  handshake.Front
 }
 
-func start(t *testing.T, options ...option) *gateway {
+func start(t testing.TB, options ...option) *gateway {
 	t.Helper()
 	set := settings{policy: testPolicy, schema: schema, front: handshake.Front{Plaintext: true}}
 	for _, o := range options {
