@@ -69,7 +69,10 @@ The exit status is 1 if any problem is an error; warnings alone are 0.`,
 		Args: wantNoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			file = configFile(file)
-			_, problems := config.Load(config.Options{File: file, Env: os.Environ(), Flags: cmd.Flags(), SkipSecrets: skipSecrets})
+			cfg, problems := config.Load(config.Options{File: file, Env: os.Environ(), Flags: cmd.Flags(), SkipSecrets: skipSecrets})
+			if !skipSecrets {
+				problems = append(problems, deepProblems(cfg, problems)...)
+			}
 			if asJSON {
 				return printProblemsJSON(cmd.OutOrStdout(), problems)
 			}
@@ -89,6 +92,51 @@ The exit status is 1 if any problem is an error; warnings alone are 0.`,
 	cmd.Flags().BoolVar(&skipSecrets, "skip-secrets", false, "do not resolve secrets nor look for files")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
 	return cmd
+}
+
+// deepProblems asks the rooms what only they can judge, once the configuration
+// is otherwise without errors: whether files hold what they should, whether a
+// login can work at all. Nothing is started and nobody is called.
+func deepProblems(cfg *config.Config, known []config.Problem) []config.Problem {
+	if config.HasErrors(known) {
+		return nil
+	}
+	var out []config.Problem
+	bad := func(key string, err error) {
+		if err == nil {
+			return
+		}
+		for line := range strings.Lines(err.Error()) { // errors.Join gives a line each
+			out = append(out, cfg.Problem(key, config.IDInvalid, strings.TrimSpace(line)))
+		}
+	}
+	for i, t := range cfg.Targets {
+		target, err := postgresTarget(t)
+		if err == nil {
+			err = checkUpstream(target)
+		}
+		bad(fmt.Sprintf("targets[%d]", i), err)
+	}
+	quiet := newLogger(cfg.Log, io.Discard)
+	for i, l := range cfg.Postgres.Listeners {
+		_, err := postgresFront(cfg, l, quiet)
+		bad(fmt.Sprintf("postgres.listeners[%d]", i), err)
+	}
+	if cfg.Admin.TLS.Enabled() {
+		_, err := serverTLS(cfg.Admin.TLS, quiet)
+		bad("admin.tls", err)
+	}
+	if p, err := policyConfig(cfg); err != nil {
+		bad("policy.bundles", err)
+	} else {
+		bad("policy", p.Check())
+	}
+	bad("identity", checkIdentity(cfg.Identity))
+	if cfg.Record.KeyFile != "" {
+		_, err := receiptKey(cfg)
+		bad("record.key_file", err)
+	}
+	return out
 }
 
 func printProblems(w io.Writer, problems []config.Problem) {

@@ -1,21 +1,155 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/regate-dev/regate/engine/config"
+	"github.com/regate-dev/regate/proxies/postgres"
+)
+
+const (
+	// startTimeout bounds the start: opening the state, reading what is held
+	// and revoked. It does not wait for issuers, bundle servers or targets.
+	startTimeout = 60 * time.Second
+	// cutTimeout is what sessions have to say goodbye after the drain.
+	cutTimeout = 5 * time.Second
+	// closeTimeout bounds the flush of journal and archive.
+	closeTimeout = 30 * time.Second
 )
 
 func newServeCmd() *cobra.Command {
 	var file string
+	var takeover bool
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the gateway in the foreground",
-		Args:  wantNoArgs,
+		Long: `Runs the gateway until SIGTERM or SIGINT. Then it accepts nobody any more,
+waits for sessions to end by themselves as long as drain_timeout says, cuts
+those that are left, flushes the journal and ends. A second signal cuts at once.
+
+Health is at http://<admin.address>/healthz and /readyz, metrics at /metrics.`,
+		Example: `  regate serve -c regate.yaml
+  REGATE_LOG_FORMAT=json regate serve -c /etc/regate/regate.yaml
+  regate serve -c regate.yaml --log-level debug --state-dir ./state`,
+		Args: wantNoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return errors.ErrUnsupported
+			cfg, problems := config.Load(config.Options{File: configFile(file), Env: os.Environ(), Flags: cmd.Flags()})
+			problems = append(problems, deepProblems(cfg, problems)...)
+			if config.HasErrors(problems) {
+				printProblems(cmd.ErrOrStderr(), problems)
+				return errReported
+			}
+			log := newLogger(cfg.Log, cmd.ErrOrStderr())
+			for _, p := range problems {
+				log.WithField("id", p.ID).Warn(p.String())
+			}
+			signals := make(chan os.Signal, 2)
+			signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+			defer signal.Stop(signals)
+
+			ctx, cancel := context.WithTimeout(cmd.Context(), startTimeout)
+			defer cancel()
+			g, err := openGateway(ctx, cfg, log, takeover)
+			if err != nil {
+				return fmt.Errorf("start: %w", err)
+			}
+			return g.run(cmd.Context(), signals)
 		},
 	}
 	addConfigFlags(cmd, &file)
+	cmd.Flags().BoolVar(&takeover, "recorder-takeover", false, "go on although the recorder's spool of another machine is lost, with the sessions in it that were not archived")
 	return cmd
 }
+
+// run serves until a signal or a failure, then drains and closes.
+func (g *gateway) run(ctx context.Context, signals <-chan os.Signal) error {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	failed := make(chan error, len(g.postgresListeners)+1)
+	for _, l := range g.postgresListeners {
+		g.log.WithField("address", l.Net.Addr().String()).WithField("tls", l.Front.TLS != nil).Info("listening for PostgreSQL")
+		g.serving.Go(func() {
+			if err := g.postgres.Serve(ctx, l); err != nil && !errors.Is(err, postgres.ErrClosed) {
+				failed <- fmt.Errorf("listener %s: %w", l.Net.Addr(), err)
+			}
+		})
+	}
+	adminCtx, stopAdmin := context.WithCancel(ctx)
+	defer stopAdmin()
+	if g.admin != nil {
+		g.log.WithField("address", g.adminListener.Addr().String()).WithField("tls", g.cfg.Admin.TLS.Enabled()).Info("listening for administration")
+		g.serving.Go(func() {
+			if err := g.serveAdmin(adminCtx); err != nil {
+				failed <- err
+			}
+		})
+	}
+	g.log.WithField("version", readBuildInfo().Version).WithField("gateway", g.cfg.Record.Gateway).Info("regate is running")
+
+	var cause error
+	select {
+	case s := <-signals:
+		g.log.WithField("signal", s.String()).WithField("timeout", g.cfg.DrainTimeout.String()).Info("draining; a second signal cuts at once")
+	case cause = <-failed:
+		g.log.WithError(cause).Error("a listener failed; draining")
+	}
+	g.drain(ctx, signals)
+	stopAdmin() // it served approvals and health until here
+	g.serving.Wait()
+
+	closing, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	if err := g.close(closing); err != nil {
+		cause = errors.Join(cause, err)
+	}
+	g.log.Info("stopped")
+	return cause
+}
+
+// drain closes the listeners, waits for sessions to end by themselves, then
+// ends them.
+func (g *gateway) drain(ctx context.Context, signals <-chan os.Signal) {
+	g.draining.Store(true)
+	for _, l := range g.postgresListeners {
+		closeListener(l.Net)
+	}
+	hard, cut := context.WithCancel(ctx)
+	defer cut()
+	done := make(chan struct{})
+	go func() {
+		g.postgres.Shutdown(hard)
+		close(done)
+	}()
+	drained := time.NewTimer(g.cfg.DrainTimeout)
+	defer drained.Stop()
+	select {
+	case <-done:
+		return
+	case <-drained.C:
+		g.log.WithField("sessions", len(g.gate.Live())).Warn("the drain timeout is over; ending the sessions that are left")
+	case <-signals:
+		g.log.WithField("sessions", len(g.gate.Live())).Warn("second signal; ending sessions at once")
+	}
+	g.gate.Close() // every session is told why, and running statements are cancelled
+	grace := time.NewTimer(cutTimeout)
+	defer grace.Stop()
+	select {
+	case <-done:
+		return
+	case <-grace.C:
+	case <-signals:
+	}
+	cut()
+	<-done
+}
+
+func closeListener(l net.Listener) { _ = l.Close() }

@@ -51,6 +51,9 @@ func (c *checker) checkBundle(key string, b Bundle) {
 		c.idle("no signature is demanded without signing.key_file", "give signing.key_file",
 			key+".signing.key_id", key+".signing.algorithm", key+".signing.scope")
 	}
+	if signed && b.Signing.KeyID == "" {
+		c.fail(key+".signing.key_id", IDMissing, "a signature names its key", "give the key id that the bundle is signed with")
+	}
 	c.checkBundleAuth(key+".auth", b)
 	if clearURL(b.URL) {
 		if b.Auth.Bearer.IsSet() {

@@ -1,0 +1,329 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/sirupsen/logrus"
+	"gocloud.dev/blob"
+
+	"github.com/regate-dev/regate/engine"
+	"github.com/regate-dev/regate/engine/approval"
+	"github.com/regate-dev/regate/engine/config"
+	"github.com/regate-dev/regate/engine/console"
+	"github.com/regate-dev/regate/engine/identity"
+	"github.com/regate-dev/regate/engine/input"
+	"github.com/regate-dev/regate/engine/mask"
+	"github.com/regate-dev/regate/engine/policy"
+	"github.com/regate-dev/regate/engine/record"
+	"github.com/regate-dev/regate/engine/state"
+	"github.com/regate-dev/regate/proxies/postgres"
+)
+
+// gateway is one running regate: everything that serve starts, in the order in
+// which it is started. close undoes that in reverse.
+type gateway struct {
+	cfg     *config.Config
+	log     *logrus.Logger
+	started time.Time
+
+	adminListener     net.Listener
+	postgresListeners []postgres.Listener
+
+	state       *state.State
+	journal     *record.Journal
+	recorder    *record.Recorder // nil where another gateway archives
+	verifier    *identity.Verifier
+	revocations *identity.Revocations
+	policy      *policy.Engine
+	approvals   *approval.Desk
+	gate        *engine.Gate
+	postgres    *postgres.Server
+	admin       *console.Console // nil when it is off
+	metrics     *prometheus.Registry
+
+	draining atomic.Bool
+	serving  sync.WaitGroup
+	undo     []func(context.Context) error
+}
+
+// onClose registers what close does, the last first.
+func (g *gateway) onClose(what string, fn func(context.Context) error) {
+	g.undo = append(g.undo, func(ctx context.Context) error {
+		if err := fn(ctx); err != nil {
+			return fmt.Errorf("close %s: %w", what, err)
+		}
+		return nil
+	})
+}
+
+// close stops everything in reverse order.
+func (g *gateway) close(ctx context.Context) error {
+	var errs []error
+	for i := len(g.undo) - 1; i >= 0; i-- {
+		errs = append(errs, g.undo[i](ctx))
+	}
+	g.undo = nil
+	return errors.Join(errs...)
+}
+
+// openGateway starts everything but serves nobody yet. After an error nothing
+// is left running.
+func openGateway(ctx context.Context, cfg *config.Config, log *logrus.Logger, takeover bool) (g *gateway, err error) {
+	g = &gateway{cfg: cfg, log: log, started: time.Now(), metrics: prometheus.NewRegistry()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	for _, step := range []func(context.Context) error{
+		g.listen, g.openState, func(ctx context.Context) error { return g.openRecord(ctx, takeover) },
+		g.openIdentity, g.openPolicy, g.openGate, g.openPostgres, g.openAdmin, g.registerMetrics,
+	} {
+		if err := step(ctx); err != nil {
+			return g, err
+		}
+	}
+	return g, nil
+}
+
+// listen opens all addresses first: two gateways on one port, or a certificate
+// that cannot be read, show before anything is touched.
+func (g *gateway) listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	open := func(address string) (net.Listener, error) {
+		ln, err := lc.Listen(ctx, "tcp", address)
+		if err == nil {
+			g.onClose("listener", func(context.Context) error { _ = ln.Close(); return nil })
+		}
+		return ln, err
+	}
+	for _, l := range g.cfg.Postgres.Listeners {
+		front, err := postgresFront(g.cfg, l, g.log)
+		if err != nil {
+			return err
+		}
+		ln, err := open(l.Address)
+		if err != nil {
+			return err
+		}
+		g.postgresListeners = append(g.postgresListeners, postgres.Listener{
+			Net: ln, Front: front, Targets: l.Targets, MaxConnections: l.Limits.MaxConnections,
+		})
+	}
+	if !g.cfg.Admin.Enabled() {
+		return nil
+	}
+	ln, err := open(g.cfg.Admin.Address)
+	g.adminListener = ln
+	return err
+}
+
+func (g *gateway) openState(ctx context.Context) (err error) {
+	c := g.cfg.State
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return fmt.Errorf("state.dir: %w", err)
+	}
+	g.state, err = state.Open(ctx, state.Options{
+		Dir: filepath.Join(c.Dir, "nats"), URL: c.NATS.URL, CredentialsFile: c.NATS.CredentialsFile,
+		Replicas: c.NATS.Replicas, Sync: c.Sync, Logger: g.log.WithField("component", "state"),
+	})
+	if err != nil {
+		return err
+	}
+	g.onClose("state", g.state.Close)
+	return nil
+}
+
+func (g *gateway) openRecord(ctx context.Context, takeover bool) error {
+	c := g.cfg.Record
+	key, err := receiptKey(g.cfg)
+	if err != nil {
+		return err
+	}
+	// The recorder comes first, so that it is closed last and takes the end
+	// of every session along.
+	if c.Recorder {
+		bucket, err := openArchive(ctx, c.Archive.URL)
+		if err != nil {
+			return err
+		}
+		g.onClose("archive", func(context.Context) error { return bucket.Close() })
+		if err := g.openRecorder(ctx, bucket, takeover); err != nil {
+			return err
+		}
+	}
+	opts := record.JournalOptions{
+		JetStream: g.state.JetStream(), Gateway: c.Gateway, Key: key, MaxBytes: int64(c.Journal.MaxBytes),
+		Replicas: g.cfg.State.NATS.Replicas, Version: readBuildInfo().Version, Logger: g.log.WithField("component", "journal"),
+	}
+	if g.cfg.State.NATS.URL == "" {
+		opts.FreeBytes = g.state.FreeBytes
+	}
+	if g.journal, err = record.OpenJournal(ctx, opts); err != nil {
+		return err
+	}
+	g.onClose("journal", g.journal.Close)
+	return nil
+}
+
+func (g *gateway) openRecorder(ctx context.Context, bucket *blob.Bucket, takeover bool) error {
+	c := g.cfg.Record
+	key, err := receiptKey(g.cfg)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(c.Index.Path), 0o700); err != nil {
+		return fmt.Errorf("record.index: %w", err)
+	}
+	index, err := record.OpenIndex(c.Index.Path)
+	if err != nil {
+		return err
+	}
+	g.onClose("index", func(context.Context) error { return index.Close() })
+	g.recorder, err = record.OpenRecorder(ctx, record.RecorderOptions{
+		JetStream: g.state.JetStream(), Name: c.RecorderName, Dir: filepath.Join(g.cfg.State.Dir, "spool"),
+		Bucket: bucket, Index: index, Key: key, Takeover: takeover, Logger: g.log,
+	})
+	if err != nil {
+		return err
+	}
+	g.onClose("recorder", func(ctx context.Context) error {
+		// What is not archived by then stays in the journal for the next start.
+		if err := g.recorder.Flush(ctx); err != nil {
+			g.log.WithError(err).Warn("not everything is archived yet; the next start goes on")
+		}
+		return g.recorder.Close(ctx)
+	})
+	return nil
+}
+
+func (g *gateway) openIdentity(ctx context.Context) (err error) {
+	c := identityConfig(g.cfg.Identity)
+	c.Logger = g.log.WithField("component", "identity")
+	// The verifier fetches keys until it is closed, not until the start ends.
+	if g.verifier, err = identity.New(context.WithoutCancel(ctx), c); err != nil {
+		return err
+	}
+	g.onClose("identity", func(context.Context) error { g.verifier.Close(); return nil })
+	kv, err := g.state.KV(ctx, jetstream.KeyValueConfig{
+		Bucket: "regate_revocations", Description: "regate: tokens, subjects, clients and targets that are cut off", History: 1,
+	})
+	if err != nil {
+		return err
+	}
+	if g.revocations, err = identity.OpenRevocations(ctx, kv, nil); err != nil {
+		return err
+	}
+	g.onClose("revocations", func(context.Context) error { g.revocations.Close(); return nil })
+	return nil
+}
+
+func (g *gateway) openPolicy(ctx context.Context) error {
+	c, err := policyConfig(g.cfg)
+	if err != nil {
+		return err
+	}
+	c.Logger = g.log.WithField("component", "policy")
+	if g.policy, err = policy.New(ctx, c); err != nil {
+		return err
+	}
+	g.onClose("policy", g.policy.Close)
+	return nil
+}
+
+func (g *gateway) openGate(ctx context.Context) error {
+	kv, err := g.state.KV(ctx, approval.Bucket(g.cfg.State.NATS.Replicas))
+	if err != nil {
+		return err
+	}
+	g.approvals, err = approval.Open(ctx, approval.Options{
+		KV: kv, MaxOpen: g.cfg.Approval.MaxOpen, Logger: g.log.WithField("component", "approval"),
+	})
+	if err != nil {
+		return err
+	}
+	g.onClose("approvals", func(context.Context) error { g.approvals.Close(); return nil })
+	keyring, err := g.keyring()
+	if err != nil {
+		return err
+	}
+	g.gate, err = engine.New(engine.Config{
+		Gateway: g.cfg.Record.Gateway, Verifier: g.verifier, Revocations: g.revocations, Policy: g.policy,
+		Approvals: g.approvals, Journal: g.journal, Keyring: keyring,
+		BestEffort: g.cfg.Record.Mode == "best_effort", Logger: g.log.WithField("component", "gate"),
+	})
+	if err != nil {
+		return err
+	}
+	g.onClose("gate", func(context.Context) error { g.gate.Close(); return nil })
+	return nil
+}
+
+func (g *gateway) keyring() (*mask.Keyring, error) {
+	key, err := maskKey(g.cfg)
+	if err != nil {
+		return nil, err
+	}
+	return mask.NewKeyring(key)
+}
+
+func (g *gateway) openPostgres(context.Context) error {
+	targets, err := postgresTargets(g.cfg)
+	if err != nil {
+		return err
+	}
+	keyring, err := g.keyring()
+	if err != nil {
+		return err
+	}
+	c := g.cfg.Postgres
+	conf := postgres.Config{
+		Gate: g.gate, Keyring: keyring, Targets: targets,
+		Reads:      func(path ...string) bool { return g.policy.Reads(input.Postgres, path...) },
+		MaxMessage: int(c.MaxMessageBytes), MaxAnswer: int(c.MaxAnswerBytes),
+		Logger: g.log.WithField("component", "postgres"),
+	}
+	conf.Analyze.MaxBytes, conf.Analyze.MaxChain = int(c.SQL.MaxBytes), c.SQL.MaxChain
+	conf.Analyze.CacheBytes = none(int(c.SQL.CacheBytes))
+	g.postgres, err = postgres.New(conf)
+	return err
+}
+
+func (g *gateway) registerMetrics(context.Context) error {
+	build := readBuildInfo()
+	gauge := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+	}
+	all := []prometheus.Collector{
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		g.policy,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "regate_build_info", Help: "Always 1; the labels say what runs.",
+			ConstLabels: prometheus.Labels{"version": build.Version, "revision": build.Revision, "go": build.Go},
+		}, func() float64 { return 1 }),
+		gauge("regate_sessions", "Live sessions.", func() float64 { return float64(len(g.gate.Live())) }),
+		gauge("regate_approvals_open", "Requests that wait for approval or for their use.", func() float64 {
+			return float64(len(g.approvals.List(approval.Filter{States: []approval.State{approval.Pending, approval.Approved}})))
+		}),
+		gauge("regate_revocations", "Revocations in force.", func() float64 { return float64(len(g.revocations.List())) }),
+		dependencyGauge{g.dependencies()},
+	}
+	for _, c := range all {
+		if err := g.metrics.Register(c); err != nil {
+			return fmt.Errorf("metrics: %w", err)
+		}
+	}
+	return nil
+}
