@@ -115,6 +115,9 @@ func TestFinds(t *testing.T) {
 		{testAWS, "api_key=" + testAWS},
 		{`{"stripe":"` + testStripe + `"}`, "api_key=" + testStripe},
 		{`api_key = "8f14e45fceea167a5a36dedd4bea2543"`, "api_key=8f14e45fceea167a5a36dedd4bea2543"},
+		{"(" + testStripe + ")," + testGitHub, "api_key=" + testStripe + "; api_key=" + testGitHub},
+		{`"{\"api_key\": \"8f14e45fceea167a5a36dedd4bea2543\"}"`, "api_key=8f14e45fceea167a5a36dedd4bea2543"},
+		{"https://x.example/?token=vT7qLm2Zx9Bw4Rk8Yp3N&page=2", "api_key=vT7qLm2Zx9Bw4Rk8Yp3N"},
 		{`{"db_password":"Xk9#mQ","secret":"vT7qLm2Zx9Bw4Rk8Yp3N"}`, "api_key=vT7qLm2Zx9Bw4Rk8Yp3N"},
 	} {
 		if got := found(d, tc.text); got != tc.want {

@@ -20,23 +20,23 @@ func ibanLength(a, b byte) int {
 
 // ibanBefore reports an IBAN whose check digits are at text[i:].
 func ibanBefore(text []byte, i int, dst []Finding) []Finding {
-	if i < 2 {
-		return dst
-	}
-	// ASCII before ASCII digits is decided without decoding.
-	if c := text[i-1]; c < 0x80 {
-		if !isLetter(rune(c)) {
-			return dst
-		}
-		if c := text[i-2]; c < 0x80 && (!isLetter(rune(c)) || i > 2 && isDigit(rune(text[i-3]))) {
-			return dst
-		}
+	if c, b := text[i-1], text[i-2]; c < 0x80 && b < 0x80 && !ibanCountry[b&0x1f][c&0x1f] {
+		return dst // decided without decoding
 	}
 	if r, at := prev(text, i); isLetter(r) {
 		return findIBAN(text, at, dst)
 	}
 	return dst
 }
+
+// ibanCountry tells whether two letters, by their lower 5 bits, are a country
+// of ibans.
+var ibanCountry = func() (t [32][32]bool) {
+	for i := 0; i < len(ibans); i += 4 {
+		t[ibans[i]&0x1f][ibans[i+1]&0x1f] = true
+	}
+	return t
+}()
 
 // findIBAN reports an IBAN whose second letter is at text[second:]. Letters
 // are of one case; spaces, dashes or dots may group it.

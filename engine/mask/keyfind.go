@@ -1,27 +1,32 @@
 package mask
 
-import "math"
+import (
+	"math"
+	"math/bits"
+)
 
 // find reports the keys in text. A keyword leads to its rules; what a rule can
 // tell by hand comes first, its regexp sees a short stretch of text last.
 func (s *ruleSet) find(text []byte, dst []Finding) []Finding {
 	var last window
 	for i := 0; ; i++ {
-		var list []uint16
-		if i, list = s.words.next(text, i); list == nil {
+		var hit uint64
+		if i, hit = s.words.next(text, i); hit == 0 {
 			return dst
 		}
-		for _, word := range list {
-			if !s.words.at(text, i, word) {
-				continue
-			}
-			for _, r := range s.byWord[word] {
-				w, ok := r.window(text, i, len(s.words.list[word]))
-				if !ok || w == last { // api_key has two keywords and one window
+		for ; hit != 0; hit &= hit - 1 {
+			for _, word := range s.words.buckets[bits.TrailingZeros64(hit)] {
+				if !s.words.at(text, i, word) {
 					continue
 				}
-				last = w
-				dst = s.verify(text, w, dst)
+				for _, r := range s.byWord[word] {
+					w, ok := r.window(text, i, len(s.words.list[word]))
+					if !ok || w == last { // api_key has two keywords and one window
+						continue
+					}
+					last = w
+					dst = s.verify(text, w, dst)
+				}
 			}
 		}
 	}
@@ -53,19 +58,23 @@ func (r *rule) window(text []byte, at, n int) (window, bool) {
 	return window{r, max(0, at-r.before), min(len(text), at+r.after)}, true
 }
 
+// maxName is how much of a name can follow its keyword: the rules allow 20
+// characters, and some have more of the name before these.
+const maxName = 40
+
 // assignment looks for `name operator value` around a keyword in the name, as
-// gitleaks' rules write it: up to 20 characters more of the name, up to 3
-// spaces or quotes, the operator, up to 5 spaces or quotes, the value.
+// gitleaks' rules write it: the rest of the name, up to 3 spaces or quotes, the
+// operator, up to 5 spaces or quotes, the value.
 func (r *rule) assignment(text []byte, at, n int) (window, bool) {
 	i := at + n
-	for k := 0; k < 20 && i < len(text) && (isName(text[i]) || text[i] == ' ' || text[i] == '\t'); k++ {
+	for k := 0; k < maxName && i < len(text) && (isName(text[i]) || text[i] == ' ' || text[i] == '\t'); k++ {
 		i++
 	}
-	for k := 0; k < 3 && i < len(text) && (isSpace(text[i]) || text[i] == '\'' || text[i] == '"'); k++ {
+	for k := 0; k < 3 && i < len(text) && (isSpace(text[i]) || text[i] == '\'' || text[i] == '"' || text[i] == '\\'); k++ {
 		i++
 	}
 	operator := i
-	for k := 0; k < 9 && i < len(text) && (isOperator(text[i]) || isSpace(text[i]) || isQuote(text[i])); k++ {
+	for k := 0; k < 9 && i < len(text) && (isOperator(text[i]) || isSpace(text[i]) || isQuote(text[i]) || text[i] == '\\'); k++ {
 		i++
 	}
 	if i == operator || !isOperator(text[operator]) {
@@ -73,7 +82,7 @@ func (r *rule) assignment(text []byte, at, n int) (window, bool) {
 	}
 	value := i
 	limit := min(len(text), value+maxKey)
-	for i < limit && !isSpace(text[i]) && !isQuote(text[i]) && text[i] != ';' && text[i] != '\\' {
+	for i < limit && !endsValue(text[i]) {
 		i++
 	}
 	// The operator may have taken characters of the value: "=" is one of both.
@@ -86,6 +95,15 @@ func (r *rule) assignment(text []byte, at, n int) (window, bool) {
 		from--
 	}
 	return window{r, from, min(len(text), i+2)}, true
+}
+
+// endsValue is what a value is followed by, after widen.
+func endsValue(c byte) bool {
+	switch c {
+	case ';', ',', ')', ']', '}', '<', '>', '&', '\\':
+		return true
+	}
+	return isSpace(c) || isQuote(c)
 }
 
 func isName(c byte) bool {

@@ -89,8 +89,18 @@ func (l *lazyRegexp) get() *regexp.Regexp {
 	return l.re
 }
 
-// assignment is how gitleaks writes an operator and the start of a value.
-const assignment = `(?:=|>|:{1,3}=|\|\||:|=>|\?=|,)[\x60'"\s=]{0,5}(`
+// assignment is how gitleaks writes an operator and the start of a value,
+// after widen.
+const assignment = `(?:=|>|:{1,3}=|\|\||:|=>|\?=|,)[\x60'"\s=\\]{0,5}(`
+
+// widen lets the rules, which are written for source code, find more in data:
+// a key also ends at a comma, a bracket or an ampersand, and its name and value
+// may be quoted by \" as in JSON within JSON.
+var widen = strings.NewReplacer(
+	`(?:[\x60'"\s;]|\\[nr]|$)`, `(?:[\x60'"\s;,)\]}<>&]|\\|$)`,
+	`[\s'"]{0,3}`, `[\s'"\\]{0,3}`,
+	`[\x60'"\s=]{0,5}`, `[\x60'"\s=\\]{0,5}`,
+)
 
 func parseRules(text string) (*ruleSet, error) {
 	var file ruleFile
@@ -130,6 +140,7 @@ func parseRules(text string) (*ruleSet, error) {
 }
 
 func newRule(t ruleTable) (*rule, error) {
+	t.Regex = widen.Replace(t.Regex)
 	tree, err := syntax.Parse(t.Regex, syntax.Perl)
 	if err != nil {
 		return nil, err
@@ -146,7 +157,7 @@ func newRule(t ruleTable) (*rule, error) {
 	if high >= 0 {
 		r.after = min(high+8, maxKey)
 	}
-	if strings.Contains(t.Regex, assignment) && tree.Op != syntax.OpAlternate {
+	if name, _, ok := strings.Cut(t.Regex, assignment); ok && tree.Op != syntax.OpAlternate && named(name, t.Keywords) {
 		if value := capture(tree, max(1, t.SecretGroup)); value != nil {
 			r.assigned = true
 			r.minValue, r.maxValue = width(value)
@@ -163,13 +174,35 @@ func newRule(t ruleTable) (*rule, error) {
 	return r, nil
 }
 
+// named tells whether the keywords are words of the name, not of the value.
+func named(name string, keywords []string) bool {
+	loose := strings.NewReplacer(`[_-]?`, "", "-", "", "_", "", `(?:or)?`, "", "or", "")
+	name = loose.Replace(strings.ToLower(name))
+	if strings.Contains(name, ",|") {
+		return false // a name that ends with what could be the operator
+	}
+	for _, word := range keywords {
+		if !strings.Contains(name, loose.Replace(strings.ToLower(word))) {
+			return false
+		}
+	}
+	return true
+}
+
+// startsWith tells whether a match with this head starts with the word: its
+// first two letters can be nothing else.
 func startsWith(head []byteSet, word string) bool {
 	if len(head) < 2 {
 		return false
 	}
 	for i := range min(len(head), len(word)) {
+		var want byteSet
 		c := word[i]
-		if !head[i].has(c) && !('a' <= c && c <= 'z' && head[i].has(c&^0x20)) {
+		want.add(c)
+		if 'a' <= c && c <= 'z' {
+			want.add(c &^ 0x20)
+		}
+		if !head[i].meets(want) || i < 2 && !head[i].within(want) {
 			return false
 		}
 	}

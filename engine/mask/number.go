@@ -29,7 +29,7 @@ type digits struct {
 // number looks at the digits that start at text[i] and returns where the walk
 // goes on: after this run of digits.
 func (d *Detector) number(text []byte, i int, dst []Finding) (int, []Finding) {
-	if d.iban {
+	if d.iban && i > 1 && !isPlain(text[i-1]) {
 		dst = ibanBefore(text, i, dst)
 	}
 	// Most numbers are too short for anything: they cost this loop.
@@ -37,7 +37,7 @@ func (d *Detector) number(text []byte, i int, dst []Finding) (int, []Finding) {
 	for j < len(text) && text[j]-'0' < 10 {
 		j++
 	}
-	if d.few(text, i, j) {
+	if n := j - i; n < d.least && (j == len(text) || stops[text[j]] || d.few(text, n, j)) {
 		return j, dst
 	}
 	before, beforeAt := prev(text, i)
@@ -63,22 +63,38 @@ func (d *Detector) number(text []byte, i int, dst []Finding) (int, []Finding) {
 	return end, dst
 }
 
-// few tells whether the chain that starts with the ASCII digits text[i:j] has
-// fewer digits than anything that is looked for.
-func (d *Detector) few(text []byte, i, j int) bool {
-	n, gap := j-i, 0
-	for k := j; k < len(text) && n < d.least; k++ {
+// isPlain tells whether an ASCII character is not a letter.
+func isPlain(c byte) bool { return c < 0x80 && !isLetter(rune(c)) }
+
+// stops holds the bytes that end a chain of digits at once.
+var stops = func() (t [256]bool) {
+	for c := range 0x80 {
+		t[c] = !isSeparator(rune(c)) && !isDigit(rune(c))
+	}
+	return t
+}()
+
+// few tells whether a chain that starts with n ASCII digits, up to text[j:],
+// has fewer digits than anything that is looked for. A telephone number of
+// less than 9 digits is not the start of a word: dates in JSON end here.
+func (d *Detector) few(text []byte, n, j int) bool {
+	gap := 0
+	for k := j; k < len(text); k++ {
 		c := text[k]
 		switch {
 		case c-'0' < 10:
-			n++
+			if n++; n >= 9 && n >= d.least {
+				return false
+			}
 			gap = 0
 		case c >= 0x80:
 			return false
-		case gap == 3 || !isSeparator(rune(c)):
-			return true
+		case stops[c]:
+			return n < d.least || n < 9 && gap == 0 && isLetter(rune(c))
 		default:
-			gap++
+			if gap++; gap > 3 {
+				return n < d.least
+			}
 		}
 	}
 	return n < d.least

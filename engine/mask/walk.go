@@ -43,10 +43,14 @@ func (d *Detector) classify() {
 
 // walk passes once over text and verifies each candidate that it comes to.
 func (d *Detector) walk(text []byte, dst []Finding) []Finding {
+	class := &d.class
 	for i := 0; i < len(text); {
-		switch d.class[text[i]] {
-		case plain:
+		c := class[text[i]]
+		if c == plain {
 			i++
+			continue
+		}
+		switch c {
 		case at:
 			dst = findEmail(text, i, i+1, dst)
 			i++

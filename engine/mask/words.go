@@ -1,78 +1,90 @@
 package mask
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"math/bits"
+	"slices"
+	"strings"
+)
 
-// words finds many lower-case ASCII words in text of any case. It looks at
-// three bytes at a time: a filter of 4 KB, which stays in the first-level
-// cache, tells whether any word may start with them.
+// words finds many lower-case ASCII words in text of any case. The words are
+// dealt out to 64 buckets; for each of the first four bytes of a word a table
+// tells which buckets have a word with that byte there. Four loads and three
+// ANDs a byte of text say where words may start (Hyperscan's Teddy, by hand).
 type words struct {
 	list    []string
-	filter  [1 << headBits / 64]uint64
-	heads   [1 << headBits]uint16 // index into buckets; 0 is empty
-	buckets [][]uint16            // words whose heads have one hash
+	may     [256][4]uint64
+	buckets [64][]uint16
 }
-
-const headBits = 15
-
-// headHash spreads three bytes over headBits bits (Fibonacci hashing).
-func headHash(head uint32) uint32 { return head << 8 * 0x9E3779B1 >> (32 - headBits) }
-
-// lower maps the letters to lower case.
-var lower = func() (t [256]uint8) {
-	for c := range t {
-		t[c] = uint8(c)
-	}
-	for c := 'A'; c <= 'Z'; c++ {
-		t[c] |= 0x20
-	}
-	return t
-}()
 
 // newWords makes a matcher of words of two or more characters.
 func newWords(list []string) (*words, error) {
-	w := &words{list: list, buckets: [][]uint16{nil}}
-	for i, word := range list {
-		switch len(word) {
-		case 0, 1:
+	w := &words{list: list}
+	order := make([]int, len(list))
+	for i := range order {
+		order[i] = i
+	}
+	// Words that start alike share a bucket: that keeps its bytes few. A word
+	// that leaves a byte open would open it for its whole bucket, so that short
+	// words have their own as far as half of the buckets go.
+	slices.SortFunc(order, func(a, b int) int {
+		x, y := list[a], list[b]
+		return cmp.Or(cmp.Compare(min(len(x), 4), min(len(y), 4)), strings.Compare(x, y))
+	})
+	short := 0
+	for short < min(len(order), len(w.buckets)/2) && len(list[order[short]]) < 4 {
+		short++
+	}
+	for n, i := range order {
+		word := list[i]
+		if len(word) < 2 {
 			return nil, fmt.Errorf("word %q is too short", word)
-		case 2:
-			for third := range uint32(256) {
-				w.add(uint32(word[0])<<16|uint32(word[1])<<8|third, i)
+		}
+		bucket := n
+		if n >= short {
+			bucket = short + (n-short)*(len(w.buckets)-short)/(len(order)-short)
+		}
+		w.buckets[bucket] = append(w.buckets[bucket], uint16(i))
+		for at := range 4 {
+			for c := range 256 {
+				if at >= len(word) || lower(byte(c)) == word[at] {
+					w.may[c][at] |= 1 << bucket
+				}
 			}
-		default:
-			w.add(uint32(word[0])<<16|uint32(word[1])<<8|uint32(word[2]), i)
 		}
 	}
 	return w, nil
 }
 
-func (w *words) add(head uint32, word int) {
-	h := headHash(head)
-	w.filter[h>>6] |= 1 << (h & 63)
-	if w.heads[h] == 0 {
-		w.heads[h] = uint16(len(w.buckets))
-		w.buckets = append(w.buckets, nil)
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c | 0x20
 	}
-	b := w.heads[h]
-	w.buckets[b] = append(w.buckets[b], uint16(word))
+	return c
 }
 
 // next returns the first position from i on where a word may start, and the
-// words that may; len(text) when there is none. A word in the last two bytes
-// is not seen: nothing follows that it could announce.
-func (w *words) next(text []byte, i int) (int, []uint16) {
-	if i+2 >= len(text) {
-		return len(text), nil
+// buckets that it may be in; len(text) and 0 when there is none. A word in the
+// last three bytes is not seen: too little follows that it could announce.
+func (w *words) next(text []byte, i int) (int, uint64) {
+	if i+3 >= len(text) {
+		return len(text), 0
 	}
-	head := uint32(lower[text[i]])<<8 | uint32(lower[text[i+1]])
-	for j, c := range text[i+2:] {
-		head = head<<8 | uint32(lower[c])
-		h := headHash(head)
-		if w.filter[h>>6]&(1<<(h&63)) != 0 {
-			return i + j, w.buckets[w.heads[h]]
+	// After byte n: one has passed as the first byte of a word, two as the
+	// first two, three as the first three.
+	a, b, c := &w.may[text[i]], &w.may[text[i+1]], &w.may[text[i+2]]
+	one, two, three := c[0], b[0]&c[1], a[0]&b[1]&c[2]
+	for j, ch := range text[i+3:] {
+		m := &w.may[ch]
+		if hit := three & m[3]; hit != 0 {
+			return i + j, hit
 		}
+		three = two & m[2]
+		two = one & m[1]
+		one = m[0]
 	}
-	return len(text), nil
+	return len(text), 0
 }
 
 // at tells whether the word stands at text[i:].
@@ -84,13 +96,15 @@ func (w *words) at(text []byte, i int, word uint16) bool {
 // contains tells whether text holds any of the words.
 func (w *words) contains(text []byte) bool {
 	for i := 0; ; i++ {
-		var list []uint16
-		if i, list = w.next(text, i); list == nil {
+		var hit uint64
+		if i, hit = w.next(text, i); hit == 0 {
 			return false
 		}
-		for _, word := range list {
-			if w.at(text, i, word) {
-				return true
+		for ; hit != 0; hit &= hit - 1 {
+			for _, word := range w.buckets[bits.TrailingZeros64(hit)] {
+				if w.at(text, i, word) {
+					return true
+				}
 			}
 		}
 	}
