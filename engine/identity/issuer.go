@@ -268,7 +268,12 @@ func (c Issuer) client(shared http.RoundTripper) (*http.Client, error) {
 		Timeout:   fetchTimeout,
 		Transport: &transport{next: rt, insecure: insecure, tokenFile: c.TokenFile, tokenHosts: hosts},
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
-			if len(via) >= 3 {
+			switch {
+			case via[0].Method != http.MethodGet:
+				// Introspection: the body holds the token, which is for the
+				// configured address alone.
+				return errors.New("a redirect is not followed here")
+			case len(via) >= 3:
 				return errors.New("too many redirects")
 			}
 			return nil

@@ -23,6 +23,9 @@ const (
 	// Failed fetches are tried again after these times, doubling.
 	firstBackoff = time.Second
 	lastBackoff  = 30 * time.Second
+	// maxKID is the longest key id that is looked for; it also bounds what is
+	// remembered of strangers. Real ones are names, hashes or addresses.
+	maxKID = 512
 )
 
 func (p KeyPolicy) normal() (KeyPolicy, error) {
@@ -184,6 +187,9 @@ func (s *keySet) current(ctx context.Context) (*keySnapshot, error) {
 // look fetches keys for an unknown key id, if the bounds allow it. True means
 // that the snapshot may have changed.
 func (s *keySet) look(ctx context.Context, kid string) (bool, error) {
+	if len(kid) > maxKID {
+		return false, nil
+	}
 	s.mu.Lock()
 	now := s.clock()
 	if s.flight == nil {
@@ -261,7 +267,7 @@ func (s *keySet) run(ctx context.Context, f *flight) {
 	}
 	s.mu.Lock()
 	now := s.clock()
-	first := s.failed == nil
+	before := s.failed
 	if err != nil {
 		if s.failed == nil {
 			s.backoff = firstBackoff
@@ -279,8 +285,12 @@ func (s *keySet) run(ctx context.Context, f *flight) {
 	s.flight = nil
 	s.mu.Unlock()
 	close(f.done)
-	if err != nil && first {
-		s.log.WithError(err).WithField("issuer", s.name).Warn("the issuer's keys cannot be fetched")
+	// Once for an outage, not once for each attempt.
+	switch log := s.log.WithField("issuer", s.name); {
+	case err != nil && before == nil:
+		log.WithError(err).Warn("the issuer's keys cannot be fetched")
+	case err == nil && before != nil:
+		log.Info("the issuer's keys can be fetched again")
 	}
 }
 

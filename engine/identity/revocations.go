@@ -21,6 +21,9 @@ const (
 	probeEvery = time.Second
 	// probeTimeout bounds one check.
 	probeTimeout = 2 * time.Second
+	// loadTimeout bounds reading the whole bucket anew; everybody is denied
+	// meanwhile.
+	loadTimeout = 30 * time.Second
 	// staleAfter is how long the copy is believed without a good check.
 	staleAfter = 5 * time.Second
 	// maxBatch bounds how many entries one new snapshot takes in, so that a
@@ -36,13 +39,20 @@ type Revocations struct {
 
 	snap     atomic.Pointer[revoked]
 	health   atomic.Pointer[health]
-	seen     uint64 // revision up to which the watch has told; of run alone
+	at       position // up to where the watch has told; of run alone
 	stop     context.CancelFunc
 	finished chan struct{}
 
 	mu          sync.Mutex
 	subscribers map[int]func()
 	nextID      int
+}
+
+// position is a place in the history of a bucket. A bucket that was deleted and
+// made anew has another time of creation, and counts from one again.
+type position struct {
+	created time.Time
+	last    uint64
 }
 
 type health struct {
@@ -94,7 +104,7 @@ func (r *Revocations) load(wait, life context.Context) (jetstream.KeyWatcher, er
 	// Asked first: whatever the bucket holds up to here is in what the watch
 	// gives below. Its last entry may be gone since, so the watch alone cannot
 	// tell how far it is.
-	last, err := r.lastRevision(wait)
+	at, err := r.position(wait)
 	if err != nil {
 		return nil, err
 	}
@@ -113,13 +123,13 @@ func (r *Revocations) load(wait, life context.Context) (jetstream.KeyWatcher, er
 				return nil, errors.New("the watch ended")
 			}
 			if e == nil { // the present content is complete
-				r.seen = last
+				r.at = at
 				r.snap.Store(next.index())
-				r.health.Store(&health{at: r.clock()})
+				r.health.Store(&health{at: time.Now()})
 				return w, nil
 			}
 			next.apply(e)
-			last = max(last, e.Revision())
+			at.last = max(at.last, e.Revision())
 		}
 	}
 }
@@ -163,7 +173,7 @@ func (r *Revocations) run(ctx context.Context, w jetstream.KeyWatcher) {
 	probing, behind := false, 0
 	for {
 		if w == nil {
-			wait, cancel := context.WithTimeout(ctx, probeTimeout)
+			wait, cancel := context.WithTimeout(ctx, loadTimeout)
 			next, err := r.load(wait, ctx)
 			cancel()
 			if ctx.Err() != nil {
@@ -196,8 +206,8 @@ func (r *Revocations) run(ctx context.Context, w jetstream.KeyWatcher) {
 			if !probing {
 				probing = true
 				go func() {
-					last, err := r.lastRevision(ctx)
-					probes <- probe{last, err}
+					at, err := r.position(ctx)
+					probes <- probe{at, err}
 				}()
 			}
 		case p := <-probes:
@@ -205,7 +215,10 @@ func (r *Revocations) run(ctx context.Context, w jetstream.KeyWatcher) {
 			switch {
 			case p.err != nil:
 				r.fail(fmt.Errorf("the bucket of revocations does not answer: %w", p.err))
-			case p.last > r.seen:
+			case !p.at.created.Equal(r.at.created):
+				_ = w.Stop()
+				w = nil
+			case p.at.last > r.at.last:
 				// An entry may be on its way; one that is still missing at the
 				// next look is lost with the watch.
 				if behind++; behind > 1 {
@@ -214,15 +227,15 @@ func (r *Revocations) run(ctx context.Context, w jetstream.KeyWatcher) {
 				}
 			default:
 				behind = 0
-				r.health.Store(&health{at: r.clock()})
+				r.health.Store(&health{at: time.Now()})
 			}
 		}
 	}
 }
 
 type probe struct {
-	last uint64
-	err  error
+	at  position
+	err error
 }
 
 // follow takes an entry, and those that wait behind it, into the copy.
@@ -232,7 +245,7 @@ func (r *Revocations) follow(e jetstream.KeyValueEntry, w jetstream.KeyWatcher) 
 	for range maxBatch {
 		if e != nil {
 			next.apply(e)
-			r.seen = max(r.seen, e.Revision())
+			r.at.last = max(r.at.last, e.Revision())
 		}
 		select {
 		case more, ok := <-w.Updates():
@@ -248,19 +261,20 @@ func (r *Revocations) follow(e jetstream.KeyValueEntry, w jetstream.KeyWatcher) 
 	r.notify()
 }
 
-// lastRevision returns the bucket's last revision.
-func (r *Revocations) lastRevision(ctx context.Context) (uint64, error) {
+// position returns where the bucket is now.
+func (r *Revocations) position(ctx context.Context) (position, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	status, err := r.kv.Status(ctx)
 	if err != nil {
-		return 0, err
+		return position{}, err
 	}
 	bucket, ok := status.(*jetstream.KeyValueBucketStatus)
 	if !ok {
-		return 0, fmt.Errorf("unexpected status %T", status)
+		return position{}, fmt.Errorf("unexpected status %T", status)
 	}
-	return bucket.StreamInfo().State.LastSeq, nil
+	info := bucket.StreamInfo()
+	return position{created: info.Created, last: info.State.LastSeq}, nil
 }
 
 func (r *Revocations) fail(err error) {
@@ -274,7 +288,7 @@ func (r *Revocations) Healthy() error {
 	switch {
 	case h.err != nil:
 		return Refusal(ReasonRevocationsStale, h.err)
-	case r.clock().Sub(h.at) > staleAfter:
+	case time.Since(h.at) > staleAfter: // the watch lives in real time, whatever clock was given
 		return Refusal(ReasonRevocationsStale, errors.New("the revocations were not checked lately"))
 	case len(s.unreadable) > 0:
 		return Refusal(ReasonRevocationsStale, fmt.Errorf("%d entries of the bucket are not revocations", len(s.unreadable)))

@@ -54,9 +54,12 @@ func (o *Options) normal() error {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	if o.Client == nil {
-		o.Client = &http.Client{Timeout: 30 * time.Second}
+	client := http.Client{Timeout: 30 * time.Second}
+	if o.Client != nil {
+		client = *o.Client
 	}
+	client.CheckRedirect = redirect
+	o.Client = &client
 	if o.Prompt == nil {
 		o.Prompt = io.Discard
 	}
@@ -66,11 +69,10 @@ func (o *Options) normal() error {
 	if o.Login && len(o.Scopes) == 0 {
 		o.Scopes = []string{oidc.ScopeOpenID}
 	}
-	u, err := url.Parse(o.Issuer)
 	switch {
 	case o.Issuer == "":
 		return errors.New("an issuer is needed")
-	case err != nil || u.Host == "" || (u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname()))):
+	case !safe(o.Issuer):
 		return fmt.Errorf("issuer %q is not https (http is for loopback only)", o.Issuer)
 	case o.ClientID == "":
 		return errors.New("a client id is needed")
@@ -95,6 +97,11 @@ func Token(ctx context.Context, o Options) (string, error) {
 	provider, err := oidc.NewProvider(ctx, o.Issuer)
 	if err != nil {
 		return "", fmt.Errorf("ask the issuer: %w", err)
+	}
+	for _, address := range []string{provider.Endpoint().TokenURL, provider.Endpoint().AuthURL} {
+		if address != "" && !safe(address) {
+			return "", fmt.Errorf("the issuer's address %q is not https (http is for loopback only)", address)
+		}
 	}
 	var token *oauth2.Token
 	if o.Login {
@@ -177,6 +184,26 @@ func explain(err error) error {
 		return fmt.Errorf("the issuer answered %s", refusal.Response.Status)
 	}
 	return errors.New("the issuer refused")
+}
+
+// safe reports whether secrets may be sent to the address.
+func safe(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && u.Host != "" && (u.Scheme == "https" || (u.Scheme == "http" && loopback(u.Hostname())))
+}
+
+// redirect follows redirects of documents, and none of a request that carries
+// a secret.
+func redirect(req *http.Request, via []*http.Request) error {
+	switch {
+	case via[0].Method != http.MethodGet:
+		return errors.New("a redirect is not followed here")
+	case len(via) >= 3:
+		return errors.New("too many redirects")
+	case !safe(req.URL.String()):
+		return fmt.Errorf("a redirect to %s is not https", req.URL.Redacted())
+	}
+	return nil
 }
 
 // loopback reports whether the host is a loopback address or localhost.
