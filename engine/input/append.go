@@ -1,6 +1,7 @@
 package input
 
 import (
+	"crypto/sha256"
 	"strconv"
 	"unicode/utf8"
 )
@@ -33,6 +34,30 @@ func (s Session) appendJSON(b []byte) []byte {
 	b = strconv.AppendInt(append(b, `,"requests":`...), s.Usage.Requests, 10)
 	b = strconv.AppendInt(append(b, `,"rows":`...), s.Usage.Rows, 10)
 	return append(b, `}}`...)
+}
+
+// NewParameters is NewPart for the parameters of a call.
+func NewParameters(list []Parameter) *Part {
+	b := append(make([]byte, 0, 64*len(list)+2), '[')
+	for i, p := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(append(b, `{"encoding":`...), p.Encoding)
+		b = strconv.AppendInt(append(b, `,"index":`...), int64(p.Index), 10)
+		b = appendString(append(b, `,"type":`...), p.Type)
+		b = append(b, `,"value":`...)
+		if p.Value == nil {
+			b = append(b, `null`...)
+		} else {
+			b = appendString(b, *p.Value)
+		}
+		b = append(b, '}')
+	}
+	part := NewPart(list)
+	part.once.Do(func() { part.json = append(b, ']') })
+	part.digest = sha256.Sum256(part.json)
+	return part
 }
 
 // appendString appends s as ECMAScript's JSON.stringify does. Bytes that are

@@ -202,6 +202,9 @@ func (d *Document) Entries() []Entry {
 	if d.Complete {
 		complete = fixed["complete"]
 	}
+	// Parameters are not shared: they differ from call to call.
+	parameters := shared("parameters", d.Parameters.orEmpty())
+	parameters.Part = nil
 	// In sorted order, but for the protocol's own key, which differs.
 	entries := []Entry{
 		shared("action", d.Action),
@@ -210,7 +213,7 @@ func (d *Document) Entries() []Entry {
 		shared("asserted", d.Asserted),
 		complete,
 		shared("enforcer", d.Enforcer),
-		shared("parameters", d.Parameters.orEmpty()),
+		parameters,
 		own("protocol", appendString(nil, string(d.Protocol))),
 		own("request", d.Request.appendJSON(nil)),
 		shared("resource", d.Resource),

@@ -64,6 +64,10 @@ func FuzzAppend(f *testing.F) {
 		if got, want := string(s.appendJSON(nil)), string(canonical(s)); got != want {
 			t.Errorf("session\n got %s\nwant %s", got, want)
 		}
+		list := []Parameter{{Index: 1, Type: label, Value: &application, Encoding: "text"}, {Index: 2}}
+		if got, want := NewParameters(list), NewPart(list); string(got.JSON()) != string(want.JSON()) || got.Digest() != want.Digest() {
+			t.Errorf("parameters\n got %s\nwant %s", got.JSON(), want.JSON())
+		}
 		r := Request{ID: application, Digest: label}
 		if got, want := string(r.appendJSON(nil)), string(canonical(r)); got != want {
 			t.Errorf("request\n got %s\nwant %s", got, want)

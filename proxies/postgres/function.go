@@ -86,7 +86,7 @@ func (s *session) functionArguments(m []byte) (*input.Part, error) {
 	if b.Done() != nil {
 		return nil, malformed("FunctionCall")
 	}
-	return input.NewPart(values), nil
+	return input.NewParameters(values), nil
 }
 
 // functionResult relays the result of a function. Where any mask is in force

@@ -70,7 +70,7 @@ func (s *session) parameters(p *portal) (*input.Part, error) {
 	if n == 0 {
 		return nil, nil
 	}
-	return input.NewPart(values), nil
+	return input.NewParameters(values), nil
 }
 
 func (s *session) parameter(index int, oid uint32, isBinary, null bool, raw []byte) input.Parameter {
