@@ -64,9 +64,13 @@ policies, masked, held for approval where a policy says so, and recorded.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(
 		newServeCmd(),
+		newSessionsCmd(),
+		newVerifyCmd(),
 		newConfigCmd(),
 		newTokenCmd(),
 		newDevIssuerCmd(),
+		newSessionsCmd(),
+		newVerifyCmd(),
 		newVersionCmd(),
 	)
 	return root

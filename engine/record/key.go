@@ -75,7 +75,8 @@ func loadKey(path string) (ed25519.PrivateKey, error) {
 	return key, nil
 }
 
-// LoadPublicKey reads an Ed25519 public key (PKIX in PEM).
+// LoadPublicKey reads an Ed25519 public key (PKIX in PEM), or takes the public
+// half of a private one (PKCS #8 in PEM).
 func LoadPublicKey(path string) (ed25519.PublicKey, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -84,6 +85,13 @@ func LoadPublicKey(path string) (ed25519.PublicKey, error) {
 	block, _ := pem.Decode(raw)
 	if block == nil {
 		return nil, fmt.Errorf("public key %s: not PEM", path)
+	}
+	if block.Type == "PRIVATE KEY" {
+		key, err := loadKey(path)
+		if err != nil {
+			return nil, err
+		}
+		return key.Public().(ed25519.PublicKey), nil
 	}
 	parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
 	if err != nil {

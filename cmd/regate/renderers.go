@@ -1,0 +1,64 @@
+package main
+
+import (
+	"encoding/hex"
+	"fmt"
+	"io"
+	"unicode/utf8"
+
+	"github.com/regate-dev/regate/engine/record"
+)
+
+// renderers says who shows recorded results, by the format of their chunks.
+// What is not listed is shown by plainRenderer.
+func renderers() map[string]func(io.Writer) record.Renderer {
+	return map[string]func(io.Writer) record.Renderer{}
+}
+
+// plainRenderer shows text as text and everything else as a hex dump, cut at
+// plainLimit bytes.
+func plainRenderer(w io.Writer) record.Renderer { return &plain{w: w} }
+
+const plainLimit = 4 << 10
+
+type plain struct {
+	w    io.Writer
+	head []byte
+	size int
+}
+
+func (p *plain) Write(data []byte) error {
+	p.size += len(data)
+	p.head = append(p.head, data[:min(len(data), plainLimit-len(p.head))]...)
+	return nil
+}
+
+func (p *plain) Flush() error {
+	text := p.head
+	if p.size > len(text) { // it may end inside a character
+		for n := 0; n < utf8.UTFMax && len(text) > 0 && !utf8.Valid(text); n++ {
+			text = text[:len(text)-1]
+		}
+	}
+	if utf8.Valid(text) && !hasNUL(text) {
+		if _, err := fmt.Fprintln(p.w, plainBlock(string(text))); err != nil {
+			return err
+		}
+	} else if _, err := io.WriteString(p.w, hex.Dump(p.head)); err != nil {
+		return err
+	}
+	if p.size > len(p.head) {
+		_, err := fmt.Fprintf(p.w, "… %s more\n", byteSize(int64(p.size-len(p.head))))
+		return err
+	}
+	return nil
+}
+
+func hasNUL(b []byte) bool {
+	for _, c := range b {
+		if c == 0 {
+			return true
+		}
+	}
+	return false
+}

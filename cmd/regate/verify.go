@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/regate-dev/regate/engine/record"
+	"github.com/regate-dev/regate/engine/state"
+)
+
+func newVerifyCmd() *cobra.Command {
+	var where archiveFlags
+	var output string
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "verify [SESSION...]",
+		Short: "Check that recordings are whole and unchanged",
+		Long: `Check every recording: that no event was changed, removed, added or moved,
+and that the closing receipts are signed by the gateway's key. An auditor needs
+the archive and the public key alone.
+
+With --journal, a stopped gateway's state folder is checked too: what its
+recorder had not archived yet, and what was still in the journal.
+
+The exit status is 1 if anything is wrong.`,
+		Example: `  regate verify                                     # what regate.yaml names
+  regate verify --archive ./archive --public-key receipts.pub
+  regate verify --journal /var/lib/regate -o json   # after a crash
+  regate verify 01JQ3Z5V8W7T6S5R4Q3P2N1M0K`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if output != "text" && output != "json" {
+				return &usageError{fmt.Errorf("unknown output %q: text or json", output)}
+			}
+			report, err := verify(cmd.Context(), &where, args)
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				err = printJSON(cmd.OutOrStdout(), report)
+			} else {
+				err = printReport(cmd.OutOrStdout(), report, all || len(args) > 0)
+			}
+			if err == nil && !report.OK {
+				err = errReported
+			}
+			return err
+		},
+	}
+	where.add(cmd)
+	cmd.Flags().StringVar(&where.journal, "journal", "", "state folder of a stopped gateway: check its journal and spool too")
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "list every session, not the wrong ones alone")
+	return cmd
+}
+
+func verify(ctx context.Context, where *archiveFlags, sessions []string) (*record.Report, error) {
+	if where.journal != "" {
+		// A state folder has everything at its usual place.
+		fromJournal(where)
+	}
+	where.fill()
+	opts := record.VerifyOptions{Spool: where.spool, Sessions: sessions}
+	var err error
+	if opts.Key, err = where.publicKey(); err != nil {
+		return nil, err
+	}
+	if where.archive != "" {
+		bucket, err := openBucket(ctx, where.archive)
+		if err != nil {
+			return nil, err
+		}
+		defer bucket.Close()
+		opts.Bucket = bucket
+	}
+	if where.journal != "" {
+		// Opening would make a new, empty one.
+		if _, err := os.Stat(filepath.Join(where.journal, "nats")); err != nil {
+			return nil, fmt.Errorf("journal: %s is no gateway's state folder: %w", where.journal, err)
+		}
+		st, err := state.Open(ctx, state.Options{Dir: filepath.Join(where.journal, "nats")})
+		if errors.Is(err, state.ErrLocked) {
+			return nil, fmt.Errorf("%w: stop the gateway first, or leave --journal out", err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		defer func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+			defer cancel()
+			_ = st.Close(ctx)
+		}()
+		opts.Journal = st.JetStream()
+	}
+	return record.Verify(ctx, opts)
+}
+
+// fromJournal fills in what lies in a state folder, as far as it is there.
+func fromJournal(where *archiveFlags) {
+	usual := func(flag *string, path ...string) {
+		name := filepath.Join(append([]string{where.journal}, path...)...)
+		if _, err := os.Stat(name); *flag == "" && !errors.Is(err, fs.ErrNotExist) {
+			*flag = name
+		}
+	}
+	usual(&where.archive, "archive")
+	usual(&where.spool, "spool")
+	usual(&where.key, "keys", "receipts.pem")
+}
+
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+func printReport(w io.Writer, r *record.Report, all bool) error {
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	open, signed := 0, 0
+	for _, s := range r.Sessions {
+		verdict := "ok"
+		switch {
+		case s.Problems > 0:
+			verdict = "WRONG"
+		case s.State == "open":
+			open++
+			verdict = "ok, open"
+		case s.Signed:
+			signed++
+			verdict = "ok, signed"
+		}
+		if s.Lost > 0 {
+			verdict += fmt.Sprintf(", %d events declared lost", s.Lost)
+		}
+		if all || s.Problems > 0 {
+			fmt.Fprintf(tw, "%s\t%s\t%d events\t%s\t%s\n", s.ID, s.Where, s.Events, verdict, plainText(s.Reason))
+		}
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	for _, p := range r.Problems {
+		fmt.Fprintf(w, "problem: %s\n", plainText(p.String()))
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(w, "note: %s\n", plainText(n))
+	}
+	fmt.Fprintf(w, "%d sessions (%d signed, %d open), %d events", len(r.Sessions), signed, open, r.Events)
+	if r.Frames > 0 {
+		fmt.Fprintf(w, ", %d journal frames", r.Frames)
+	}
+	if r.OK {
+		_, err := fmt.Fprintln(w, ": everything is whole and unchanged")
+		return err
+	}
+	_, err := fmt.Fprintf(w, ": %d problems\n", len(r.Problems))
+	return err
+}
