@@ -32,6 +32,8 @@ func (s *stage) connect(ctx context.Context, token string) (*client, error) {
 		return nil, fmt.Errorf("connection string: %w", err)
 	}
 	config.Password = token
+	// One round trip a statement: the description of a result is in it.
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	c := &client{held: make(chan string, 16)}
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		if id := approvalID.FindString(n.Message + " " + n.Detail + " " + n.Hint); id != "" {

@@ -116,6 +116,10 @@ func TestRules(t *testing.T) {
 		{"char(n) partial", Column{TypeOID: oidBPChar, Rule: partial}, card + "     ", "***1111"},
 		{"char(n) of spaces", Column{TypeOID: oidBPChar, Rule: partial}, "     ", "***"},
 		{"partial of found", Column{TypeOID: oidText, Rule: Rule{Spec: partial.Spec, Detect: all.Detect}}, "number " + card, "***ard]"},
+		{"partial of what is found whole", Column{TypeOID: oidText, Rule: Rule{Spec: partial.Spec, Detect: all.Detect, DetectSpec: func(string) mask.Spec {
+			return mask.Spec{Method: mask.Partial}
+		}}}, card, "***1111"},
+		{"stronger on what is found whole", Column{TypeOID: oidText, Rule: Rule{Spec: partial.Spec, Detect: all.Detect}}, card, Marker},
 		{"citext", Column{TypeOID: 99999, Text: true, Rule: partial}, card, "***1111"},
 		{"unknown type", Column{TypeOID: 99999, Rule: partial}, card, null},
 		{"int partial", Column{TypeOID: oidInt8, Rule: partial}, card, null},

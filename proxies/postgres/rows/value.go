@@ -60,7 +60,7 @@ func whole(dst []byte, k class, binary bool) ([]byte, outcome) {
 }
 
 // field masks a value as its field's mask says. A partial mask shows a part of
-// the value: where the column is searched too, that part is searched first.
+// the value: where the column is searched too, see searched.
 func (p *Plan) field(dst []byte, c *column, v []byte, binary bool) ([]byte, outcome) {
 	spec := *c.Rule.Spec
 	if c.class == classOther || spec.Method == mask.Null {
@@ -81,8 +81,7 @@ func (p *Plan) field(dst []byte, c *column, v []byte, binary bool) ([]byte, outc
 	defer s.release()
 	v = bareJSON(v, c.class, binary)
 	if search {
-		s.a, _ = p.keyring.Text(s.a[:0], v, c.Rule.Detect, c.method)
-		v = s.a
+		v, spec = p.searched(s, c, v, spec)
 	}
 	var null bool
 	s.b, null = p.keyring.Field(s.b[:0], v, spec, c.Rule.Field)
@@ -93,4 +92,24 @@ func (p *Plan) field(dst []byte, c *column, v []byte, binary bool) ([]byte, outc
 		return append(dst, s.b...), replaced
 	}
 	return quoteJSON(openJSON(dst, c.class, binary), s.b), replaced
+}
+
+// searched prepares a value for its field's partial mask in a column that is
+// searched too. Where the value is one finding, a card in the card's column,
+// both masks are on the same thing: the stronger holds, and of two partial
+// ones the field's, which knows better. What is found within a longer value is
+// masked in it first.
+func (p *Plan) searched(s *scratch, c *column, v []byte, spec mask.Spec) ([]byte, mask.Spec) {
+	s.found = c.Rule.Detect.Scan(v, s.found[:0])
+	switch {
+	case len(s.found) == 0:
+		return v, spec
+	case len(s.found) == 1 && len(bytes.TrimSpace(v)) <= s.found[0].End-s.found[0].Start:
+		if found := c.method(s.found[0].Kind); found.Method != mask.Partial {
+			spec = mask.Join(spec, found)
+		}
+		return v, spec
+	}
+	s.a, _ = p.keyring.Text(s.a[:0], v, c.Rule.Detect, c.method)
+	return s.a, spec
 }
