@@ -150,7 +150,7 @@ func printProblems(w io.Writer, problems []config.Problem) {
 		}
 	}
 	if len(problems) > 0 {
-		fmt.Fprintf(w, "%s, %s\n", count(errs, "error"), count(warnings, "warning"))
+		fmt.Fprintf(w, "%s, %s\n", quantity(errs, "error"), quantity(warnings, "warning"))
 	}
 }
 
@@ -179,7 +179,7 @@ func printProblemsJSON(w io.Writer, problems []config.Problem) error {
 	return nil
 }
 
-func count(n int, what string) string {
+func quantity(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net"
@@ -15,7 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/sirupsen/logrus"
-	"gocloud.dev/blob"
 
 	"github.com/regate-dev/regate/engine"
 	"github.com/regate-dev/regate/engine/approval"
@@ -151,18 +151,6 @@ func (g *gateway) openRecord(ctx context.Context, takeover bool) error {
 	if err != nil {
 		return err
 	}
-	// The recorder comes first, so that it is closed last and takes the end
-	// of every session along.
-	if c.Recorder {
-		bucket, err := openArchive(ctx, c.Archive.URL)
-		if err != nil {
-			return err
-		}
-		g.onClose("archive", func(context.Context) error { return bucket.Close() })
-		if err := g.openRecorder(ctx, bucket, takeover); err != nil {
-			return err
-		}
-	}
 	opts := record.JournalOptions{
 		JetStream: g.state.JetStream(), Gateway: c.Gateway, Key: key, MaxBytes: int64(c.Journal.MaxBytes),
 		Replicas: g.cfg.State.NATS.Replicas, Version: readBuildInfo().Version, Logger: g.log.WithField("component", "journal"),
@@ -173,16 +161,22 @@ func (g *gateway) openRecord(ctx context.Context, takeover bool) error {
 	if g.journal, err = record.OpenJournal(ctx, opts); err != nil {
 		return err
 	}
+	if c.Recorder {
+		err = g.openRecorder(ctx, key, takeover)
+	}
+	// The journal closes before the recorder, which then takes the end of
+	// every session along.
 	g.onClose("journal", g.journal.Close)
-	return nil
+	return err
 }
 
-func (g *gateway) openRecorder(ctx context.Context, bucket *blob.Bucket, takeover bool) error {
+func (g *gateway) openRecorder(ctx context.Context, key ed25519.PrivateKey, takeover bool) error {
 	c := g.cfg.Record
-	key, err := receiptKey(g.cfg)
+	bucket, err := openArchive(ctx, c.Archive.URL)
 	if err != nil {
 		return err
 	}
+	g.onClose("archive", func(context.Context) error { return bucket.Close() })
 	if err := os.MkdirAll(filepath.Dir(c.Index.Path), 0o700); err != nil {
 		return fmt.Errorf("record.index: %w", err)
 	}
