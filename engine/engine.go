@@ -39,6 +39,7 @@ type Gate struct {
 	sessions *registry
 	seq      atomic.Uint64
 	audit    *auditLog
+	metrics  *metrics
 	stop     []func()
 
 	detectors sync.Map // sorted kinds → *mask.Detector
@@ -88,6 +89,7 @@ type Session struct {
 
 	requests, rows, bytes, denials atomic.Int64
 	turns                          uint64
+	meters                         meters
 	labels                         []string
 
 	done  chan struct{}

@@ -35,6 +35,7 @@ func (s *Session) hold(ctx context.Context, turn *Turn, req *Request) (ticketID 
 	if err != nil {
 		return "", s.holdFailed(err, turn)
 	}
+	s.meters.held.Inc()
 	wait := longestWait(turn.Ruling.Approvals)
 	s.writer.Append(record.KindHold, record.Hold{
 		Turn: turn.n, Ticket: ticket.ID, Digest: ticket.Digest, WaitNS: int64(wait), Expires: ticket.ExpiresAt.UnixNano(),

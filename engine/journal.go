@@ -69,6 +69,11 @@ func (t *Turn) record() {
 	root.Sum(body.InputDigest[:0])
 	s.writer.Append(record.KindRequest, body.Encode(nil))
 	ruling := t.Ruling
+	if ruling.Effect == policy.Allow {
+		s.meters.allowed.Inc()
+	} else {
+		s.gate.metrics.denied(s, ruling)
+	}
 	t.decided = s.writer.Append(record.KindDecision, record.Decision{
 		Turn: t.n, ID: t.id, Time: s.gate.cfg.Clock().UnixNano(), Stage: string(t.doc.Stage),
 		Effect: ruling.Effect.String(), Ruling: s.internRuling(ruling),

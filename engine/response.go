@@ -207,6 +207,10 @@ func (t *Turn) Output(format string, data []byte, rows int64) Release {
 	s := t.sess
 	s.bytes.Add(int64(len(data)))
 	s.rows.Add(rows)
+	s.meters.bytes.Add(float64(len(data)))
+	if rows > 0 {
+		s.meters.rows.Add(float64(rows))
+	}
 	return t.chunk(format, data)
 }
 

@@ -30,7 +30,7 @@ func New(cfg Config) (*Gate, error) {
 		return nil, errors.New("engine: a part of the gate's configuration is missing")
 	}
 	g := &Gate{cfg: cfg, sessions: newRegistry()}
-	g.audit = newAuditLog(g)
+	g.audit, g.metrics = newAuditLog(g), newMetrics(g)
 	g.stop = append(g.stop, cfg.Revocations.Subscribe(g.cutRevoked))
 	return g, nil
 }
@@ -75,6 +75,7 @@ func (g *Gate) Authenticate(ctx context.Context, token, target string) (*identit
 	}
 	denial := identityDenial(err)
 	g.cfg.Logger.WithFields(logrus.Fields{"target": target, "reason": denial.Reason(), "cause": errors.Unwrap(err)}).Warn("agent refused: identity")
+	g.metrics.identity.WithLabelValues(target, denial.Reason()).Inc()
 	g.audit.note(ctx, AuditEvent{Action: "authenticate", Target: target, Outcome: denial.Reason()})
 	return nil, denial
 }
@@ -110,6 +111,7 @@ func (g *Gate) Open(ctx context.Context, h Hello) (*Session, error) {
 		target: input.NewPart(h.Target), enforcer: input.NewPart(input.Enforcer{Obligations: h.Obligations}),
 		done: make(chan struct{}), interned: map[*input.Part]uint32{}, rulings: map[*policy.Ruling]uint32{},
 	}
+	s.meters = g.metrics.session(string(h.Protocol), h.Target.Name)
 	if h.Identity.Actor != nil {
 		s.actor = input.NewPart(*h.Identity.Actor)
 	}
