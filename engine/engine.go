@@ -175,4 +175,3 @@ func (d *Denial) Reason() string {
 	}
 	return d.Reasons[0]
 }
-
