@@ -2,6 +2,7 @@ package identity_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -358,4 +359,37 @@ func TestMatchAllocatesNothing(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
+}
+
+func TestBucketMadeAnewIsNoticed(t *testing.T) {
+	b, c := newBroker(t), newClock()
+	r := revocations(t, b.bucket(), c)
+	for i := range 5 {
+		if err := r.Add(t.Context(), identity.Revocation{Kind: identity.RevokeToken, Value: fmt.Sprint(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "all are listed", func() bool { return len(r.List()) == 5 })
+	nc, err := nats.Connect(b.srv.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteKeyValue(t.Context(), "revocations"); err != nil {
+		t.Fatal(err)
+	}
+	fresh := b.bucket()
+	rev := identity.Revocation{Kind: identity.RevokeTarget, Value: "db", At: c.Now()}
+	raw, err := json.Marshal(rev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fresh.Put(t.Context(), rev.Key(), raw); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it follows the new bucket", func() bool { return r.Match(nil, "db") != nil && len(r.List()) == 1 && r.Healthy() == nil })
 }

@@ -445,6 +445,35 @@ func TestIntrospection(t *testing.T) {
 	refused(t, err, identity.ReasonIntrospection, token)
 	iss.SetDown(false)
 
+	// A redirect would carry the token elsewhere.
+	var taken atomic.Int64
+	thief := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		taken.Add(1)
+		_, _ = w.Write([]byte(`{"active":true}`))
+	}))
+	defer thief.Close()
+	odd := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/redirect":
+			http.Redirect(w, r, thief.URL, http.StatusTemporaryRedirect)
+		case "/text":
+			_, _ = w.Write([]byte("active"))
+		case "/nothing":
+			_, _ = w.Write([]byte(`{}`))
+		case "/string":
+			_, _ = w.Write([]byte(`{"active":"true"}`))
+		}
+	}))
+	defer odd.Close()
+	for _, path := range []string{"/redirect", "/text", "/nothing", "/string"} {
+		cfg.Introspection = &identity.Introspection{URL: odd.URL + path, ClientID: "regate", ClientSecret: "s3cret"}
+		_, err = open(t, c, cfg).Verify(t.Context(), token)
+		refused(t, err, identity.ReasonIntrospection, token)
+	}
+	if taken.Load() != 0 {
+		t.Error("the token was sent on to another address")
+	}
+
 	cfg.Introspection = &identity.Introspection{ClientID: "regate", ClientSecret: "wrong"}
 	denied := open(t, c, cfg)
 	_, err = denied.Verify(t.Context(), token)
@@ -504,5 +533,26 @@ func TestVerifyAllocates(t *testing.T) {
 		}
 	}); n > 1 {
 		t.Errorf("a remembered token costs %v allocations, want at most 1", n)
+	}
+}
+
+func BenchmarkVerify(b *testing.B) {
+	iss, c := identitytest.New(b), newClock()
+	iss.AddKey(identitytest.NewKey(b, "rsa", "RS256"))
+	token := iss.Mint(iss.Claims(audience, c.Now(), nil))
+	for name, size := range map[string]int{"remembered": 0, "anew": -1} {
+		b.Run(name, func(b *testing.B) {
+			v, err := identity.New(b.Context(), identity.Config{Issuers: []identity.Issuer{config(iss)}, Clock: c.Now, CacheSize: size})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer v.Close()
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := v.Verify(b.Context(), token); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
