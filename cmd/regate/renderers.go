@@ -4,15 +4,33 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"os"
 	"unicode/utf8"
 
+	"golang.org/x/term"
+
 	"github.com/regate-dev/regate/engine/record"
+	"github.com/regate-dev/regate/proxies/postgres/replay"
 )
 
 // renderers says who shows recorded results, by the format of their chunks.
 // What is not listed is shown by plainRenderer.
 func renderers() map[string]func(io.Writer) record.Renderer {
-	return map[string]func(io.Writer) record.Renderer{}
+	return map[string]func(io.Writer) record.Renderer{
+		replay.Backend: func(w io.Writer) record.Renderer { return replay.New(w, replayOptions(w)) },
+		replay.CopyIn:  func(w io.Writer) record.Renderer { return replay.NewCopyIn(w, replayOptions(w)) },
+	}
+}
+
+// replayOptions fit the terminal. What is piped away is not cut to a width.
+func replayOptions(w io.Writer) replay.Options {
+	o := replay.Options{Color: styleFor(w).colour}
+	if f, ok := w.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil {
+			o.Width = width
+		}
+	}
+	return o
 }
 
 // plainRenderer shows text as text and everything else as a hex dump, cut at

@@ -31,6 +31,8 @@ type Renderer struct {
 	buf bytes.Buffer
 	err error
 
+	format string // of Write
+
 	table   *table
 	rows    int // of the result
 	copying copyState
@@ -44,16 +46,24 @@ type copyState struct {
 	bytes       int64
 }
 
-// New makes a renderer of one session.
+// New makes a renderer whose Write takes format Backend.
 func New(w io.Writer, o Options) *Renderer {
-	r := &Renderer{w: w, o: o}
+	r := &Renderer{w: w, o: o, format: Backend}
 	r.m = newMachine(r)
 	return r
 }
 
-// Write shows recorded messages of format Backend; they may be cut anywhere.
-// Errors are of the recording, which cannot be read on, or of the writer.
-func (r *Renderer) Write(data []byte) error { return r.WriteFormat(Backend, data) }
+// NewCopyIn makes a renderer whose Write takes format CopyIn, for one COPY.
+func NewCopyIn(w io.Writer, o Options) *Renderer {
+	r := New(w, o)
+	r.format = CopyIn
+	return r
+}
+
+// Write shows recorded bytes of the renderer's format; they may be cut
+// anywhere. Errors are of the recording, which cannot be read on, or of the
+// writer.
+func (r *Renderer) Write(data []byte) error { return r.WriteFormat(r.format, data) }
 
 // WriteFormat shows recorded bytes of any format. One that is not known is
 // mentioned with its size.

@@ -310,6 +310,17 @@ func TestOtherFormats(t *testing.T) {
 	}
 }
 
+func TestCopyInAlone(t *testing.T) {
+	var b strings.Builder
+	r := NewCopyIn(&b, Options{MaxRows: 1})
+	if err := errors.Join(r.Write([]byte("1\tA")), r.Write([]byte("nn\n2\tBob")), r.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	if want := "> 1\\tAnn\n(2 lines, 11 bytes, 1 not shown)\n"; b.String() != want {
+		t.Errorf("%q, want %q", b.String(), want)
+	}
+}
+
 func FuzzRenderer(f *testing.F) {
 	f.Add(encode(f, described("a", "b"), row("1", "\x1b"), &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}), uint8(3), true)
 	f.Add(encode(f, &pgproto3.CopyOutResponse{}, &pgproto3.CopyData{Data: []byte("a\nb")}), uint8(0), false)
