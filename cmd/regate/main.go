@@ -59,7 +59,6 @@ policies, masked, held for approval where a policy says so, and recorded.`,
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(
@@ -85,6 +84,7 @@ func wantNoArgs(cmd *cobra.Command, args []string) error {
 	msg := fmt.Sprintf("unknown argument %q", args[0])
 	if cmd.HasAvailableSubCommands() {
 		msg = fmt.Sprintf("unknown command %q", args[0])
+		cmd.SuggestionsMinimumDistance = 2
 		if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
 			msg += fmt.Sprintf(", did you mean %q?", s[0])
 		}

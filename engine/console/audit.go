@@ -29,7 +29,9 @@ func (c *Console) record(ctx context.Context, who *caller, action string, detail
 func (c *Console) note(ctx context.Context, who *caller, action, outcome string, detail map[string]string) {
 	fields := logrus.Fields{"action": action, "subject": who.id.Subject.ID, "outcome": outcome}
 	for k, v := range detail {
-		fields[k] = v
+		if v != "" {
+			fields[k] = v
+		}
 	}
 	c.log.WithFields(fields).Info("admin API: change")
 	if err := c.cfg.Audit(context.WithoutCancel(ctx), c.event(who, action, outcome, detail)); err != nil {

@@ -208,6 +208,27 @@ func (a *api) hold(digest string) *approval.Ticket {
 	return nil
 }
 
+// until repeats a GET until it answers with status: what is revoked reaches
+// the verifier's copy a moment later.
+func (a *api) until(path, token string, status int) answer {
+	a.t.Helper()
+	for {
+		got := a.do("GET", path, token, "")
+		if got.Status == status || a.t.Context().Err() != nil {
+			return got
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// untilRevoked waits for the list to have n entries.
+func (a *api) untilRevoked(token string, n int) {
+	a.t.Helper()
+	for len(a.do("GET", "/api/v1/revocations", token, "").Revocations) != n {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 func (a *api) actions() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -391,6 +412,7 @@ func TestAuditFails(t *testing.T) {
 	if first.Status != 201 {
 		t.Fatal(first.Raw)
 	}
+	a.untilRevoked(op, 1)
 	held, denied := a.hold("d1"), a.hold("d2")
 	a.breakAudit(errors.New("journal is full"))
 
@@ -409,9 +431,7 @@ func TestAuditFails(t *testing.T) {
 	if got := a.do("POST", "/api/v1/revocations", op, `{"kind":"token","value":"stolen"}`); got.Status != 201 {
 		t.Error("revoke:", got.Raw)
 	}
-	if n := len(a.do("GET", "/api/v1/revocations", op, "").Revocations); n != 2 {
-		t.Errorf("%d revocations, want 2", n)
-	}
+	a.untilRevoked(op, 2)
 }
 
 func TestRevocations(t *testing.T) {
@@ -439,7 +459,7 @@ func TestRevocations(t *testing.T) {
 	if added.Status != 201 || added.Key == "" {
 		t.Fatal(added.Raw)
 	}
-	if got := a.do("GET", "/api/v1/status", victim, ""); got.Status != 401 || got.Reason != identity.ReasonRevoked {
+	if got := a.until("/api/v1/status", victim, 401); got.Reason != identity.ReasonRevoked {
 		t.Error("a revoked token is accepted:", got.Raw)
 	}
 	list := a.do("GET", "/api/v1/revocations", op, "").Revocations
@@ -449,9 +469,8 @@ func TestRevocations(t *testing.T) {
 	if got := a.do("DELETE", "/api/v1/revocations/"+added.Key, op, ""); got.Status != 204 {
 		t.Error(got.Raw)
 	}
-	if got := a.do("GET", "/api/v1/status", victim, ""); got.Status != 200 {
-		t.Error("lifted, but:", got.Raw)
-	}
+	a.until("/api/v1/status", victim, 200)
+	a.untilRevoked(op, 0)
 	if got := a.do("DELETE", "/api/v1/revocations/"+added.Key, op, ""); got.Status != 404 {
 		t.Error(got.Raw)
 	}
