@@ -25,4 +25,6 @@ type Identity struct {
 	IssuedAt time.Time
 	// ExpiresAt is the claim exp. Connections that use the token end then.
 	ExpiresAt time.Time
+
+	proof *verified // what it rests on, for Verifier.Still
 }

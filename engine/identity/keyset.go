@@ -62,6 +62,7 @@ type keySet struct {
 	filter keyFilter
 	clock  func() time.Time
 	log    logrus.FieldLogger
+	life   context.Context // ends fetches
 
 	snap atomic.Pointer[keySnapshot] // nil until the first fetch
 
@@ -165,6 +166,18 @@ func (s *keySet) trusts(ctx context.Context, t thumbprint) (bool, error) {
 	return ok, nil
 }
 
+// still is trusts for live connections: it does not fetch.
+func (s *keySet) still(t thumbprint) error {
+	snap := s.snap.Load()
+	if snap == nil || s.clock().Sub(snap.fetched) > s.policy.MaxAge+s.policy.StaleIfError {
+		return Refusal(ReasonIssuerUnavailable, errors.New("keys are too old"))
+	}
+	if _, ok := snap.thumbs[t]; !ok {
+		return Refusal(ReasonUnknownKey, nil)
+	}
+	return nil
+}
+
 // current returns keys that may be used now, fetching them when they are old.
 func (s *keySet) current(ctx context.Context) (*keySnapshot, error) {
 	snap := s.snap.Load()
@@ -257,6 +270,7 @@ func (s *keySet) run(ctx context.Context, f *flight) {
 	// Discovery and keys, one after the other.
 	ctx, cancel := context.WithTimeout(ctx, 2*fetchTimeout)
 	defer cancel()
+	defer context.AfterFunc(s.life, cancel)()
 	raw, err := s.fetch(ctx)
 	var snap *keySnapshot
 	var refused []error

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/regate-dev/regate/engine/identity"
 	"github.com/regate-dev/regate/engine/identity/identitytest"
 )
@@ -309,5 +311,80 @@ func TestDiscovery(t *testing.T) {
 	}
 	if iss.Discoveries() != before {
 		t.Error("discovery was asked though the keys' address is given")
+	}
+}
+
+func TestLiveConnectionsNoticeAWithdrawnKey(t *testing.T) {
+	iss, c := identitytest.New(t), newClock()
+	cfg := config(iss)
+	cfg.Keys.MaxAge = time.Second // the background fetch comes each half second
+	v := open(t, c, cfg)
+	id, err := v.Verify(t.Context(), iss.Mint(iss.Claims(audience, c.Now(), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Still(id); err != nil {
+		t.Error(err)
+	}
+	iss.AddKey(identitytest.NewKey(t, "k2", "ES256"))
+	iss.Withdraw("k1")
+	eventually(t, "the key's tokens are refused", func() bool { return v.Still(id) != nil })
+	refused(t, v.Still(id), identity.ReasonUnknownKey, "")
+
+	if id, err = v.Verify(t.Context(), iss.Mint(iss.Claims(audience, c.Now(), nil))); err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		if v.Still(id) != nil {
+			t.Fatal("refused")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	c.Advance(5 * time.Minute) // exp, to the second: no skew on live connections
+	refused(t, v.Still(id), identity.ReasonExpired, "")
+	for _, id := range []*identity.Identity{nil, {}} {
+		if v.Still(id) == nil {
+			t.Error("an identity from nowhere is trusted")
+		}
+	}
+}
+
+func TestCloseEndsFetches(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	started, block := make(chan struct{}, 10), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		started <- struct{}{}
+		select {
+		case <-block:
+		case <-r.Context().Done():
+		}
+	}))
+	transport := &http.Transport{}
+	v, err := identity.New(t.Context(), identity.Config{
+		Issuers:   []identity.Issuer{{Name: "slow", URL: server.URL, Audiences: []string{audience}, InsecureHTTP: true}},
+		Transport: transport,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-started
+	v.Close()
+	close(block)
+	server.Close()
+	transport.CloseIdleConnections()
+	goleak.VerifyNone(t, before)
+}
+
+func TestIssuerWithACertificateOfItsOwn(t *testing.T) {
+	iss, c := identitytest.NewTLS(t), newClock()
+	cfg := config(iss)
+	cfg.InsecureHTTP = false
+	token := iss.Mint(iss.Claims(audience, c.Now(), nil))
+	_, err := open(t, c, cfg).Verify(t.Context(), token)
+	refused(t, err, identity.ReasonIssuerUnavailable, token)
+	cfg.CAFile = iss.CAFile
+	if _, err := open(t, c, cfg).Verify(t.Context(), token); err != nil {
+		t.Error(err)
 	}
 }

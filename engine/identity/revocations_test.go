@@ -91,7 +91,7 @@ func revocations(t *testing.T, kv jetstream.KeyValue, c *clock) *identity.Revoca
 // eventually waits for what another goroutine will do soon.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for range 1000 {
+	for range 3000 {
 		if ok() {
 			return
 		}

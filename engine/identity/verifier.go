@@ -98,12 +98,14 @@ func New(ctx context.Context, cfg Config) (*Verifier, error) {
 	}
 	ctx, v.stop = context.WithCancel(ctx)
 	for _, iss := range v.issuers {
+		iss.keys.life = ctx
 		v.wg.Go(func() { iss.keys.keep(ctx) })
 	}
 	return v, nil
 }
 
-// Close ends the background work. The Verifier keeps answering.
+// Close ends the background work and the fetches under way. Tokens are refused
+// from when the keys at hand have grown old.
 func (v *Verifier) Close() {
 	v.stop()
 	v.wg.Wait()
@@ -235,10 +237,30 @@ func (v *Verifier) verify(ctx context.Context, digest [sha256.Size]byte, token s
 	if e.id, err = iss.identity(t.claims, e.validity, digest); err != nil {
 		return nil, err
 	}
+	e.id.proof = e
 	if err := e.introspect(ctx, v.clock(), digest, token); err != nil {
 		return nil, err
 	}
 	return e, nil
+}
+
+// Still returns nil while an identity of this Verifier may go on being used on
+// a live connection, else a refusal: it has expired, its token is older than
+// the issuer's tokens may be, the issuer withdrew the key that signed it, or
+// the issuer's keys are not known any more. It asks nobody and takes no lock:
+// keys are refreshed in the background. Revocations are asked separately.
+func (v *Verifier) Still(id *Identity) error {
+	if id == nil || id.proof == nil {
+		return Refusal(ReasonUnknownKey, nil)
+	}
+	e, now := id.proof, v.clock()
+	if !now.Before(id.ExpiresAt) {
+		return Refusal(ReasonExpired, nil)
+	}
+	if err := e.validity.check(now, e.issuer.skew, e.issuer.maxAge); err != nil {
+		return err
+	}
+	return e.issuer.keys.still(e.key)
 }
 
 // issuerOf picks the issuer by the unproven iss; go-oidc compares again with

@@ -283,6 +283,7 @@ func TestVerifyRefusesForgeries(t *testing.T) {
 		"typ dpop":              {rsaKey.Sign(t, header(map[string]any{"typ": "dpop+jwt"}), claims), identity.ReasonType},
 		"typ a number":          {rsaKey.Sign(t, header(map[string]any{"typ": 1}), claims), identity.ReasonMalformed},
 		"payload changed":       {parts[0] + "." + identitytest.Encode(t, iss.Claims(audience, c.Now(), map[string]any{"sub": "root"})) + "." + parts[2], identity.ReasonBadSignature},
+		"signature of zeros":    {zeros(t, iss, claims), identity.ReasonBadSignature},
 		"signature cut":         {genuine[:len(genuine)-6], identity.ReasonBadSignature},
 		"no signature":          {parts[0] + "." + parts[1] + ".", identity.ReasonMalformed},
 		"truncated":             {genuine[:len(parts[0])+40], identity.ReasonMalformed},
@@ -320,6 +321,12 @@ func TestVerifyRefusesForgeries(t *testing.T) {
 	if _, err := v.Verify(t.Context(), genuine); err != nil {
 		t.Errorf("the genuine token after the forgeries: %v", err)
 	}
+}
+
+// zeros is the signature that some verifiers of ECDSA took for any message.
+func zeros(t *testing.T, iss *identitytest.Issuer, claims any) string {
+	t.Helper()
+	return identitytest.Encode(t, map[string]any{"alg": "ES256", "kid": "k1"}) + "." + identitytest.Encode(t, claims) + "." + identitytest.Encode(t, make([]byte, 64))
 }
 
 func rawHeader(t *testing.T, k *identitytest.Key, header string, claims any) string {

@@ -16,6 +16,9 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
+// maxKeys is how many keys are published; older ones are withdrawn.
+const maxKeys = 8
+
 // loginTime is how long a person may take to log in.
 const loginTime = 10 * time.Minute
 
@@ -77,6 +80,9 @@ func (s *storage) rotate(withdraw bool) error {
 		s.keys = nil
 	}
 	s.keys = append(s.keys, key)
+	if len(s.keys) > maxKeys {
+		s.keys = s.keys[len(s.keys)-maxKeys:]
+	}
 	return nil
 }
 

@@ -10,11 +10,16 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"maps"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -61,8 +66,10 @@ func (k *Key) JWK() json.RawMessage {
 
 // Issuer is a running issuer. Its methods are safe for concurrent use.
 type Issuer struct {
-	// URL is the issuer's iss, http on loopback.
+	// URL is the issuer's iss, on loopback.
 	URL string
+	// CAFile is a PEM file with the authority of NewTLS's certificate.
+	CAFile string
 
 	t  testing.TB
 	mu sync.Mutex
@@ -78,8 +85,29 @@ type Issuer struct {
 	asked      atomic.Int64
 }
 
-// New starts an issuer with one ES256 key, "k1". It ends with the test.
+// New starts an issuer with one ES256 key, "k1", on http. It ends with the
+// test.
 func New(t testing.TB) *Issuer {
+	t.Helper()
+	return start(t, (*httptest.Server).Start)
+}
+
+// NewTLS is New on https, with a certificate that only CAFile vouches for.
+func NewTLS(t testing.TB) *Issuer {
+	t.Helper()
+	var certificate []byte
+	i := start(t, func(s *httptest.Server) {
+		s.StartTLS()
+		certificate = s.Certificate().Raw
+	})
+	i.CAFile = filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(i.CAFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+func start(t testing.TB, serve func(*httptest.Server)) *Issuer {
 	t.Helper()
 	i := &Issuer{t: t, keys: []*Key{NewKey(t, "k1", "ES256")}, inactive: map[string]bool{}}
 	mux := http.NewServeMux()
@@ -104,13 +132,16 @@ func New(t testing.TB) *Issuer {
 		defer i.mu.Unlock()
 		writeJSON(w, map[string]any{"active": !i.inactive[r.PostFormValue("token")]})
 	})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if i.down.Load() {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
 		mux.ServeHTTP(w, r)
 	}))
+	// Refused handshakes are what some tests are about.
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	serve(server)
 	t.Cleanup(server.Close)
 	i.URL = server.URL
 	return i
