@@ -63,7 +63,7 @@ func (c Issuer) compile(cfg *Config) (*issuer, error) {
 		skew:         c.ClockSkew,
 		maxAge:       c.MaxTokenAge,
 		actorIssuers: c.ActorIssuers,
-		subPrefix:    d.subjectWithoutIssuerPrefix,
+		subPrefix:    d.subPrefix,
 	}
 	if c.Name == "" {
 		bad("name is empty")

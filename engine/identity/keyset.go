@@ -181,21 +181,35 @@ func (s *keySet) still(t thumbprint) error {
 // current returns keys that may be used now, fetching them when they are old.
 func (s *keySet) current(ctx context.Context) (*keySnapshot, error) {
 	snap := s.snap.Load()
-	if snap != nil && s.clock().Sub(snap.fetched) <= s.policy.MaxAge {
+	if snap != nil && s.age(snap) <= s.policy.MaxAge {
 		return snap, nil
 	}
-	err := s.refresh(ctx)
-	if snap = s.snap.Load(); snap != nil {
-		age := s.clock().Sub(snap.fetched)
-		if age <= s.policy.MaxAge || (err != nil && age <= s.policy.MaxAge+s.policy.StaleIfError) {
-			return snap, nil
-		}
+	usable := func(snap *keySnapshot) bool {
+		return snap != nil && s.age(snap) <= s.policy.MaxAge+s.policy.StaleIfError
+	}
+	s.mu.Lock()
+	if s.failed != nil && usable(snap) {
+		// An outage is known and keep goes on trying: nobody needs to wait for
+		// an address that does not answer.
+		s.mu.Unlock()
+		return snap, nil
+	}
+	f, err := s.begin(ctx)
+	s.mu.Unlock()
+	if err == nil {
+		err = f.wait(ctx)
+	}
+	snap = s.snap.Load()
+	if snap != nil && s.age(snap) <= s.policy.MaxAge || err != nil && usable(snap) {
+		return snap, nil
 	}
 	if err == nil {
 		err = errors.New("keys are too old")
 	}
 	return nil, err
 }
+
+func (s *keySet) age(snap *keySnapshot) time.Duration { return s.clock().Sub(snap.fetched) }
 
 // look fetches keys for an unknown key id, if the bounds allow it. True means
 // that the snapshot may have changed.
@@ -204,22 +218,20 @@ func (s *keySet) look(ctx context.Context, kid string) (bool, error) {
 		return false, nil
 	}
 	s.mu.Lock()
-	now := s.clock()
-	if s.flight == nil {
-		if until, ok := s.negative[kid]; ok && now.Before(until) {
+	f, err := s.flight, error(nil)
+	if f == nil {
+		now := s.clock()
+		if until, ok := s.negative[kid]; (ok && now.Before(until)) || !s.unknown.AllowN(now, 1) {
 			s.mu.Unlock()
 			return false, nil
 		}
-		if !s.unknown.AllowN(now, 1) {
-			s.mu.Unlock()
-			return false, nil
-		}
+		f, err = s.begin(ctx)
 	}
 	s.mu.Unlock()
-	if err := s.refresh(ctx); err != nil {
-		return false, err
+	if err == nil {
+		err = f.wait(ctx)
 	}
-	return true, nil
+	return err == nil, err
 }
 
 // remember notes that a key id was looked for in vain.
@@ -241,23 +253,24 @@ func (s *keySet) remember(kid string) {
 	s.negative[kid] = now.Add(s.policy.NegativeFor)
 }
 
-// refresh fetches the keys, or waits for the fetch under way. While the issuer
-// fails it returns the last error without asking, except at the end of each
-// backoff.
-func (s *keySet) refresh(ctx context.Context) error {
-	s.mu.Lock()
-	f := s.flight
-	if f == nil {
-		if s.failed != nil && s.clock().Before(s.retryAt) {
-			defer s.mu.Unlock()
-			return s.failed
-		}
-		f = &flight{done: make(chan struct{})}
-		s.flight = f
-		// The fetch outlives a caller who hangs up: others wait for it too.
-		go s.run(context.WithoutCancel(ctx), f)
+// begin starts a fetch, or gives the one under way. While the issuer fails it
+// returns the last error without asking, except at the end of each backoff.
+// The caller holds mu.
+func (s *keySet) begin(ctx context.Context) (*flight, error) {
+	if s.flight != nil {
+		return s.flight, nil
 	}
-	s.mu.Unlock()
+	if s.failed != nil && s.clock().Before(s.retryAt) {
+		return nil, s.failed
+	}
+	s.flight = &flight{done: make(chan struct{})}
+	// The fetch outlives a caller who hangs up: others wait for it too.
+	go s.run(context.WithoutCancel(ctx), s.flight)
+	return s.flight, nil
+}
+
+// wait returns the fetch's error, or that of the context when it ends first.
+func (f *flight) wait(ctx context.Context) error {
 	select {
 	case <-f.done:
 		return f.err
@@ -266,19 +279,31 @@ func (s *keySet) refresh(ctx context.Context) error {
 	}
 }
 
+// load fetches and reads the document. A defect that its content sets off ends
+// the fetch, not the process.
+func (s *keySet) load(ctx context.Context) (snap *keySnapshot, refused []error, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			snap, err = nil, fmt.Errorf("keys: panic: %v", r)
+		}
+	}()
+	raw, err := s.fetch(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if snap, refused, err = parseKeys(raw, s.filter); err != nil {
+		return nil, nil, fmt.Errorf("keys: %w", err)
+	}
+	return snap, refused, nil
+}
+
 func (s *keySet) run(ctx context.Context, f *flight) {
 	// Discovery and keys, one after the other.
 	ctx, cancel := context.WithTimeout(ctx, 2*fetchTimeout)
 	defer cancel()
 	defer context.AfterFunc(s.life, cancel)()
-	raw, err := s.fetch(ctx)
-	var snap *keySnapshot
-	var refused []error
-	if err == nil {
-		if snap, refused, err = parseKeys(raw, s.filter); err != nil {
-			err = fmt.Errorf("keys: %w", err)
-		}
-	}
+	snap, refused, err := s.load(ctx)
+	var old *keySnapshot
 	s.mu.Lock()
 	now := s.clock()
 	before := s.failed
@@ -292,8 +317,7 @@ func (s *keySet) run(ctx context.Context, f *flight) {
 	} else {
 		s.failed, s.retryAt, s.backoff = nil, time.Time{}, 0
 		snap.fetched = now
-		old := s.snap.Swap(snap)
-		s.report(old, snap, refused)
+		old = s.snap.Swap(snap)
 	}
 	f.err = err
 	s.flight = nil
@@ -305,6 +329,9 @@ func (s *keySet) run(ctx context.Context, f *flight) {
 		log.WithError(err).Warn("the issuer's keys cannot be fetched")
 	case err == nil && before != nil:
 		log.Info("the issuer's keys can be fetched again")
+	}
+	if err == nil {
+		s.report(old, snap, refused)
 	}
 }
 
@@ -346,7 +373,12 @@ func (s *keySet) ready() error {
 func (s *keySet) keep(ctx context.Context) {
 	for {
 		wait := firstBackoff
-		err := s.refresh(ctx)
+		s.mu.Lock()
+		f, err := s.begin(ctx)
+		s.mu.Unlock()
+		if err == nil {
+			err = f.wait(ctx)
+		}
 		if err == nil {
 			wait = s.policy.MaxAge / 2
 		} else {

@@ -18,12 +18,12 @@ var (
 
 // defaults are what a profile fills in.
 type defaults struct {
-	algorithms, types          []string
-	groups, scopes, clientID   []string
-	required                   map[string][]string
-	derive                     func(claims map[string]any) []string
-	uses                       []string // accepted values of a key's `use`
-	subjectWithoutIssuerPrefix string   // a token without iss is accepted when sub starts so
+	algorithms, types        []string
+	groups, scopes, clientID []string
+	required                 map[string][]string
+	derive                   func(claims map[string]any) []string
+	uses                     []string // accepted values of a key's `use`
+	subPrefix                string   // every sub starts so, and a token without iss is then accepted
 }
 
 // of returns the defaults for an issuer.
@@ -62,7 +62,7 @@ func (p Profile) of(iss *Issuer) (defaults, error) {
 		d.algorithms = spiffeAlgorithms
 		d.groups, d.scopes = nil, nil
 		d.clientID = []string{"sub"}
-		d.subjectWithoutIssuerPrefix = "spiffe://" + iss.TrustDomain + "/"
+		d.subPrefix = "spiffe://" + iss.TrustDomain + "/"
 		d.uses = []string{"", "sig", "jwt-svid"}
 	default:
 		return d, fmt.Errorf("profile %q is not one of kubernetes, github-actions, spiffe", p)
