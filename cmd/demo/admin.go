@@ -2,8 +2,8 @@ package main
 
 import "context"
 
-// admin runs a command of regate against the gateway's admin API, as one of
-// the identities.
-func (s *stage) admin(ctx context.Context, who string, args ...string) (string, error) {
-	return s.run(ctx, who, append(args, "--server", s.adminURL, "--profile", who)...)
+// as runs a command of regate against the gateway's admin API with the token
+// of one of the identities.
+func (s *stage) as(ctx context.Context, who string, args ...string) (string, error) {
+	return s.run(ctx, who, append(args, "--profile", who)...)
 }

@@ -193,18 +193,19 @@ func (p *scene) change(ctx context.Context) error {
 		return err
 	}
 	p.out.say("It waits. Nothing has reached the database. The agent tries to approve its own request:")
-	if _, err := p.admin(ctx, agent, "approvals", "approve", id); err == nil {
-		return errors.New("the requester could approve its own request")
+	out, err := p.as(ctx, agent, "approvals", "approve", id)
+	if err == nil || !strings.Contains(out, "its own request") {
+		return fmt.Errorf("the requester was not kept from approving its own request: %s", out)
 	}
 	if err := p.credited(ctx, 0); err != nil {
 		return err
 	}
 	p.out.check("the requester cannot approve")
 	p.out.say("Carol, a database administrator, looks at it and approves:")
-	if _, err := p.admin(ctx, approver, "approvals", "show", id); err != nil {
+	if _, err := p.as(ctx, approver, "approvals", "show", id); err != nil {
 		return err
 	}
-	if _, err := p.admin(ctx, approver, "approvals", "approve", id); err != nil {
+	if _, err := p.as(ctx, approver, "approvals", "approve", id); err != nil {
 		return err
 	}
 	select {
@@ -281,7 +282,7 @@ func (p *scene) revoke(ctx context.Context) error {
 		err := p.client.PgConn().WaitForNotification(ctx)
 		cut <- end{err, time.Now()}
 	}()
-	if _, err := p.admin(ctx, operator, "revoke", "token", id, "--reason", "demo"); err != nil {
+	if _, err := p.as(ctx, operator, "revoke", "token", id, "--reason", "demo"); err != nil {
 		return err
 	}
 	revoked := time.Now()
@@ -335,6 +336,66 @@ func tokenID(token string) (string, error) {
 	return claims.ID, nil
 }
 
+// session is what `regate sessions list` tells of a session.
+type session struct {
+	ID      string `json:"id"`
+	Denials int    `json:"denials"`
+	Holds   int    `json:"holds"`
+	State   string `json:"state"`
+}
+
+// archived waits until the session of the first steps is in the archive.
+func (p *scene) archived(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	last := "no session yet"
+	for {
+		out, err := p.quiet(ctx, "sessions", "list", "--subject", agent, "-o", "json")
+		if err != nil {
+			return "", err
+		}
+		var list []session
+		if err := json.Unmarshal([]byte(out), &list); err != nil {
+			return "", fmt.Errorf("regate sessions list: %w: %s", err, out)
+		}
+		for _, s := range list {
+			if s.Denials > 0 && s.Holds > 0 {
+				if last = s.State; s.State == "archived" {
+					return s.ID, nil
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return "", fmt.Errorf("wait for the recording: %w (%s)", ctx.Err(), last)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
 func (p *scene) replay(ctx context.Context) error {
-	return errors.New("not written yet")
+	id, err := p.archived(ctx)
+	if err != nil {
+		return err
+	}
+	out, err := p.run(ctx, operator, "sessions", "replay", id)
+	if err != nil {
+		return err
+	}
+	for _, want := range []string{"SELECT id, name, email, card, plan", customers[0].maskedEmail, customers[0].maskedCard, "acme.shop/drop", p.first, "UPDATE 1"} {
+		if !strings.Contains(out, want) {
+			return fmt.Errorf("the replay does not show %q", want)
+		}
+	}
+	for _, c := range customers {
+		if strings.Contains(out, c.email) || strings.Contains(out, c.card) {
+			return fmt.Errorf("the replay shows what was masked: %s", c.email)
+		}
+	}
+	p.out.check("the recording shows what the agent saw, masked")
+	if _, err := p.run(ctx, operator, "verify"); err != nil {
+		return err
+	}
+	p.out.check("nothing in it was changed, removed or added since")
+	return nil
 }

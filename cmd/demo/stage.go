@@ -173,7 +173,12 @@ func (s *stage) env() []string {
 			env = append(env, e)
 		}
 	}
-	return append(env, "XDG_CACHE_HOME="+s.path("cache"), "REGATE_TOKEN_CONFIG="+s.path("token.yaml"), databaseEnv+"="+s.database)
+	return append(env, "XDG_CACHE_HOME="+s.path("cache"), databaseEnv+"="+s.database)
+}
+
+// settings are the environment that regate's commands need here.
+func (s *stage) settings() []string {
+	return []string{"REGATE_URL=" + s.adminURL, "REGATE_CONFIG=" + s.path("regate.yaml"), "REGATE_TOKEN_CONFIG=" + s.path("token.yaml")}
 }
 
 // answers waits until a URL answers 200.
@@ -220,7 +225,7 @@ func (s *stage) quiet(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.regate, args...)
-	cmd.Env = s.env()
+	cmd.Env = append(s.env(), s.settings()...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -249,9 +254,13 @@ func (s *stage) invite() {
 			regate = rel
 		}
 	}
-	s.out.line("\nIt goes on running until Ctrl-C. Try it as the agent, in another terminal:\n")
-	s.out.line(fmt.Sprintf("  export REGATE_TOKEN_CONFIG=%s", s.path("token.yaml")))
+	s.out.line("\nIt goes on running until Ctrl-C. Try it, in another terminal:\n")
+	for _, v := range s.settings() {
+		s.out.line("  export " + v)
+	}
 	s.out.line(fmt.Sprintf("  PGPASSWORD=$(%s token --no-cache --profile %s) psql \"host=%s port=%s user=%s dbname=shop sslmode=disable\"", regate, agent, host, port, agent))
+	s.out.line(fmt.Sprintf("  %s approvals list --profile %s", regate, approver))
+	s.out.line(fmt.Sprintf("  %s sessions list", regate))
 	s.out.line(fmt.Sprintf("\nPolicies: bundles/demo and policies/postgres (they are watched: edit them). Logs: %s, %s", s.shown("gateway.log"), s.shown("issuer.log")))
 }
 
