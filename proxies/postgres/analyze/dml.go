@@ -35,7 +35,8 @@ func (b *builder) insert(s *pg_query.InsertStmt, outer *scope) []column {
 				v = given[i].value
 			}
 			assign(n.GetResTarget().GetName(), v)
-			b.indirections(n.GetResTarget(), sc)
+			old, _ := it.column(n.GetResTarget().GetName())
+			b.indirections(n.GetResTarget(), old, sc)
 		}
 	case !it.known || !known:
 		b.write(t, "*")
@@ -57,11 +58,16 @@ func (b *builder) insert(s *pg_query.InsertStmt, outer *scope) []column {
 	return columns
 }
 
-func (b *builder) indirections(n *pg_query.ResTarget, sc *scope) {
+// indirections analyses the steps of SET a.b[1] = …, where old is a.
+func (b *builder) indirections(n *pg_query.ResTarget, old value, sc *scope) {
 	for _, i := range n.GetIndirection() {
 		if idx := i.GetAIndices(); idx != nil {
 			b.expr(idx.Lidx, sc, false)
 			b.expr(idx.Uidx, sc, false)
+		}
+		if f, ok := old.field(i.GetString_().GetSval()); ok {
+			b.read(f, false)
+			old = f
 		}
 	}
 }
@@ -115,11 +121,14 @@ func (b *builder) assignments(list []*pg_query.Node, t target, sc *scope) map[st
 			continue
 		}
 		b.write(t, r.Name)
-		b.indirections(r, sc)
+		old, _ := sc.column(r.Name)
+		b.indirections(r, old, sc)
 		var v value
 		if m := r.Val.GetMultiAssignRef(); m != nil {
 			if m.Colno == 1 {
 				several = b.assignedTogether(m.Source, sc)
+			} else {
+				b.skip(m.Source) // the same once more, for each column
 			}
 			v = opaque
 			if i := int(m.Colno) - 1; i >= 0 && i < len(several) {

@@ -134,6 +134,11 @@ func (b *builder) finish(text string, batch input.SQLBatch) *Statement {
 	for name := range b.touched {
 		touched[name] = true
 	}
+	for _, r := range b.reads {
+		if r.table != "" {
+			touched[r.table] = true
+		}
+	}
 	s.Facts.Touched = sortedKeys(touched)
 	s.Facts.UsesColumns = sortedKeys(b.reads)
 

@@ -299,6 +299,10 @@ func (b *builder) cast(c *pg_query.TypeCast, v value) value {
 		cast := derived(v)
 		cast.row = row
 		return cast
+	case rel != nil:
+		cast := derived(v)
+		cast.typ = rel.RowType
+		return b.withFields(cast)
 	case t != nil && v.typ == t.OID && len(c.TypeName.GetTypmods()) == 0 && len(c.TypeName.GetArrayBounds()) == 0:
 		return v // no operation: the server too still knows the column
 	}

@@ -42,6 +42,16 @@ func (b *builder) leftOver(n proto.Message) {
 	})
 }
 
+// skip marks the relations of a part that is analysed elsewhere.
+func (b *builder) skip(m proto.Message) {
+	each(m, func(m proto.Message) bool {
+		if rv, ok := m.(*pg_query.RangeVar); ok {
+			b.seen[rv] = true
+		}
+		return true
+	})
+}
+
 // mentionsColumn says whether an expression refers to a column, or to a
 // cursor's row.
 func mentionsColumn(n proto.Message) bool {

@@ -292,10 +292,10 @@ func (b *builder) facts(r *catalog.Relation) *relationFacts {
 		if r.Kind == catalog.View || r.Kind == catalog.MaterializedView {
 			f.view = b.analyzeView(r)
 		}
-		f.alone = relationColumns(r, f.view, false)
+		f.alone = b.relationColumns(r, f.view, false)
 		f.inherited = f.alone
 		if len(r.Children) > 0 {
-			f.inherited = relationColumns(r, f.view, true)
+			f.inherited = b.relationColumns(r, f.view, true)
 		}
 		if r.Kind != catalog.View {
 			for _, name := range systemColumns {
@@ -320,7 +320,7 @@ func newSource(table, name string) *source {
 	return &source{table: table, column: name, name: table + "." + name}
 }
 
-func relationColumns(r *catalog.Relation, view *viewFacts, inherit bool) []column {
+func (b *builder) relationColumns(r *catalog.Relation, view *viewFacts, inherit bool) []column {
 	columns := make([]column, len(r.Columns))
 	ancestors := r.Ancestors()
 	var descendants []*catalog.Relation
@@ -357,9 +357,27 @@ func relationColumns(r *catalog.Relation, view *viewFacts, inherit bool) []colum
 				how = below.how
 			}
 		}
-		columns[i] = column{name: c.Name, value: value{from: sortSources(from), how: how, typ: c.Type}}
+		columns[i] = column{name: c.Name, value: b.withFields(value{from: sortSources(from), how: how, typ: c.Type})}
 	}
 	return columns
+}
+
+// withFields is v with its fields, where its type is a relation's row type.
+// Rows of a table that are kept elsewhere are taken for that table's: a field
+// has the table's column as a source too.
+func (b *builder) withFields(v value) value {
+	rel := b.snap.RelationByRowType(v.typ)
+	if rel == nil || v.row != nil {
+		return v
+	}
+	all := v.from
+	for _, c := range rel.Columns {
+		from := union(v.from, sources{newSource(rel.QualifiedName(), c.Name)})
+		v.row = append(v.row, column{name: c.Name, value: value{from: from, how: input.Derived, typ: c.Type}})
+		all = union(all, from)
+	}
+	v.from = all
+	return v
 }
 
 // analyzeView analyses a view's query, in which every name is qualified.

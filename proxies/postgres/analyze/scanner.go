@@ -79,7 +79,7 @@ func (s *scanner) next() token {
 		}
 	case c == '\'':
 		s.at++
-		s.literal(false)
+		s.literal(doubled)
 	case c == '"':
 		s.at++
 		s.quoted('"')
@@ -132,18 +132,26 @@ func (s *scanner) line() {
 	}
 }
 
+// quoting is how quotes are written in a literal.
+type quoting uint8
+
+const (
+	doubled quoting = iota // '' is a quote
+	escaped                // E'…': so is \'
+	bits                   // B'…' and X'…': there are none
+)
+
 // literal passes the rest of a string literal, with the parts that continue
-// it after a newline; escapes says whether backslashes escape, which holds for
-// the parts that continue it too.
-func (s *scanner) literal(escapes bool) {
+// it after a newline in the same kind of quoting.
+func (s *scanner) literal(q quoting) {
 	for s.at < len(s.text) {
 		c := s.text[s.at]
 		s.at++
 		switch {
-		case escapes && c == '\\':
+		case q == escaped && c == '\\':
 			s.at++
 		case c == '\'':
-			if s.peek(0) == '\'' {
+			if q != bits && s.peek(0) == '\'' {
 				s.at++
 			} else if !s.continued() {
 				return
@@ -154,7 +162,9 @@ func (s *scanner) literal(escapes bool) {
 }
 
 // continued moves behind the quote that continues a literal, if one does:
-// space and line comments with at least one newline, then a quote.
+// space with at least one newline, then a quote. PostgreSQL lets line comments
+// stand there too; libpg_query does not, and so refuses such text: two
+// literals beside each other.
 func (s *scanner) continued() bool {
 	ahead := scanner{text: s.text, at: s.at}
 	newline := false
@@ -163,8 +173,6 @@ func (s *scanner) continued() bool {
 		case isSpace(c):
 			newline = newline || isNewline(c)
 			ahead.at++
-		case c == '-' && ahead.peek(1) == '-':
-			ahead.line()
 		case c == '\'' && newline:
 			s.at = ahead.at + 1
 			return true
@@ -232,11 +240,15 @@ func (s *scanner) wordOrLiteral(t *token) {
 	switch next := s.peek(1); {
 	case next == '\'' && (c == 'e' || c == 'E'):
 		s.at += 2
-		s.literal(true)
+		s.literal(escaped)
 		return
-	case next == '\'' && strings.IndexByte("bBxXnN", c) >= 0:
+	case next == '\'' && strings.IndexByte("bBxX", c) >= 0:
 		s.at += 2
-		s.literal(false)
+		s.literal(bits)
+		return
+	case next == '\'' && strings.IndexByte("nN", c) >= 0:
+		s.at += 2
+		s.literal(doubled)
 		return
 	case next == '&' && (c == 'u' || c == 'U') && (s.peek(2) == '\'' || s.peek(2) == '"'):
 		quote := s.peek(2)
@@ -244,7 +256,7 @@ func (s *scanner) wordOrLiteral(t *token) {
 		if quote == '"' {
 			s.quoted('"')
 		} else {
-			s.literal(false)
+			s.literal(doubled)
 		}
 		return
 	}

@@ -395,12 +395,7 @@ func (b *builder) inner(n *pg_query.Node, text string) *Statement {
 	inner.top(n, text)
 	inner.leftOver(n)
 	b.cacheable = b.cacheable && inner.cacheable
-	each(n, func(m protoMessage) bool {
-		if rv, ok := m.(*pg_query.RangeVar); ok {
-			b.seen[rv] = true
-		}
-		return true
-	})
+	b.skip(n)
 	b.unsafe = b.unsafe || inner.unsafe
 	return inner.finish(text, input.SQLBatch{Size: 1})
 }

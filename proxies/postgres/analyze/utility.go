@@ -193,6 +193,11 @@ func (b *builder) touchNamed(parts []string) {
 	full := append(make([]string, 3-len(parts)), parts...)
 	t := b.lookup(full[0], full[1], full[2])
 	b.touch(t, "ddl", true)
+	if t.rel != nil {
+		for _, other := range t.rel.Refers {
+			b.reach(other, "ddl", t.name) // it loses a foreign key
+		}
+	}
 	b.statement.Objects = append(b.statement.Objects, t.name)
 }
 

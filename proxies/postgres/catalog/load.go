@@ -349,6 +349,7 @@ func (l *loader) references() error {
 			ref.OnUpdate = "update"
 		}
 		t.References = append(t.References, ref)
+		f.Refers = append(f.Refers, t)
 	}, &from, &to, &onDelete, &onUpdate)
 }
 

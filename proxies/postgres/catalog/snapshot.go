@@ -86,6 +86,8 @@ type Relation struct {
 	Hidden []*Function
 	// References are the foreign keys of other relations that point here.
 	References []Reference
+	// Refers are the relations that this one's foreign keys point at.
+	Refers []*Relation
 	// Server is the foreign server of a foreign table.
 	Server string
 
