@@ -13,7 +13,7 @@ package regate.policies.bench.pgbench
 
 import data.regate.lib.sql
 
-tables := {"public.pgbench_accounts", "public.pgbench_branches", "public.pgbench_history", "public.pgbench_tellers"}
+tables := {"public.large", "public.pgbench_accounts", "public.pgbench_branches", "public.pgbench_history", "public.pgbench_tellers"}
 
 own_tables if {
 	every table in input.resource.table_names {
