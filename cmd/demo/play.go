@@ -62,7 +62,7 @@ func (p *scene) read(ctx context.Context) error {
 	if p.token, err = p.stage.token(ctx, agent); err != nil {
 		return err
 	}
-	p.out.act("agent", fmt.Sprintf("PGPASSWORD=$(regate token --profile %s) psql %q", agent, p.dsn()))
+	p.out.act("agent", p.connecting())
 	if p.client, err = p.connect(ctx, p.token); err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
@@ -101,6 +101,11 @@ func (p *scene) read(ctx context.Context) error {
 	}
 	p.out.check("e-mail addresses and cards are masked; the database holds %s and %s", email, card)
 	return nil
+}
+
+// connecting tells how the agent connects.
+func (p *scene) connecting() string {
+	return fmt.Sprintf("connect %s, with the output of `regate token` as the password", p.dsn())
 }
 
 // direct asks the database itself, past the gateway.
@@ -299,7 +304,7 @@ func (p *scene) revoke(ctx context.Context) error {
 	case <-time.After(patience):
 		return errors.New("the connection was not cut")
 	}
-	p.out.act("agent", fmt.Sprintf("psql %q", p.dsn()))
+	p.out.act("agent", p.connecting())
 	again, err := p.connect(ctx, p.token)
 	if err == nil {
 		_ = again.Close(ctx)
