@@ -39,6 +39,9 @@ func (s *Session) requestDigest(d *input.Document) string {
 	word(s.hello.Target.Role)
 	sum(d.Detail)
 	sum(d.Action)
+	// The same text can mean another table next time.
+	sum(d.Resource)
+	sum(d.Unknown)
 	sum(d.Parameters)
 	var out input.Digest
 	h.Sum(out[:0])
