@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"errors"
+	"reflect"
 
 	"github.com/regate-dev/regate/engine"
 	"github.com/regate-dev/regate/proxies/postgres/analyze"
@@ -57,7 +58,7 @@ func (s *session) runBatch(end byte, implied bool) error {
 		s.expect.push(owed{kind: 'S'})
 		return s.exchange()
 	}
-	s.changing = false
+	s.changing, s.ending = false, false
 	for i := range s.batch {
 		err := s.step(i)
 		if err == nil {
@@ -72,10 +73,9 @@ func (s *session) runBatch(end byte, implied bool) error {
 			// round trip.
 			s.out = wire.AppendError(s.out, denialReport(denial, false))
 			if end == 'S' {
-				s.out = wire.AppendReady(s.out, s.tx)
-			} else {
-				s.skip = true
+				return s.readyAgain()
 			}
+			s.skip = true
 			return s.flush()
 		}
 		s.forward = wire.AppendBindUnknown(s.forward, s.failName)
@@ -99,7 +99,7 @@ func (s *session) step(i int) error {
 	case 'P':
 		return s.parse(m)
 	case 'B':
-		return s.bind(m, i)
+		return s.bind(m)
 	case 'D':
 		return s.describe(m)
 	case 'E':
@@ -177,8 +177,12 @@ func (s *session) refreshStatement(st *statement) error {
 	if st.fixed {
 		return nil
 	}
-	now := version{s.catalog.Current(), s.truth.version, analyze.Extended}
-	if st.at == now && now.snapshot != nil && !s.truth.dirty {
+	snapshot, err := s.currentCatalog()
+	if err != nil {
+		return err
+	}
+	now := version{snapshot, s.truth.version, analyze.Extended}
+	if st.at == now && !s.truth.dirty && !byName(st.parsed) {
 		s.snapshot = now.snapshot
 		return nil
 	}
@@ -198,7 +202,13 @@ func (s *session) refreshStatement(st *statement) error {
 	return nil
 }
 
-func (s *session) bind(m []byte, at int) error {
+// byName reports whether st names a prepared statement or a cursor, which may
+// be another one each time.
+func byName(st *analyze.Statement) bool {
+	return st != nil && (st.Facts.Statement.Prepared != "" || st.Facts.Statement.Cursor != "")
+}
+
+func (s *session) bind(m []byte) error {
 	b := wire.NewBody(m)
 	name, of := string(b.Text()), string(b.Text())
 	st := s.lookupStatement(of)
@@ -208,9 +218,14 @@ func (s *session) bind(m []byte, at int) error {
 	if st == nil {
 		return &engine.Denial{Reasons: []string{ReasonUnknownStatement}, Message: "prepared statement \"" + of + "\" does not exist", Hint: "prepare it in this session first"}
 	}
-	p := &portal{name: name, statement: st, values: append([]byte(nil), m...)}
+	// The target settles at Bind what the portal's names mean.
+	if err := s.refreshStatement(st); err != nil {
+		return err
+	}
+	p := &portal{name: name, statement: st, bound: st.parsed, values: append([]byte(nil), m...)}
+	p.doubt = st.parsed != nil && s.doubtful(st.parsed)
 	s.layPortal(name, p)
-	if st.parsed != nil && st.parsed.Facts.Action.Opaque && !s.executedLater(name, at) {
+	if st.parsed != nil && st.parsed.Facts.Action.Opaque {
 		// Planning may run functions: such a statement is decided before even
 		// its Bind is forwarded.
 		if err := s.decidePortal(p); err != nil {
@@ -220,21 +235,6 @@ func (s *session) bind(m []byte, at int) error {
 	s.forward = append(s.forward, m...)
 	s.expect.push(owed{kind: 'B', portal: p})
 	return nil
-}
-
-// executedLater reports whether the batch executes the portal after message i.
-func (s *session) executedLater(name string, i int) bool {
-	for _, next := range s.batch[i+1:] {
-		m := s.arena[next.from:next.to]
-		if m[0] != 'E' {
-			continue
-		}
-		b := wire.NewBody(m)
-		if string(b.Text()) == name {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *session) describe(m []byte) error {
@@ -296,12 +296,25 @@ func (s *session) decidePortal(p *portal) error {
 	if p.statement.parsed == nil {
 		return nil
 	}
+	if !sameReading(p.bound, p.statement.parsed) {
+		return &engine.Denial{Reasons: []string{ReasonRebind}, Message: "what names mean has changed since portal \"" + p.name + "\" was bound", Hint: "bind it again"}
+	}
 	values, err := s.parameters(p)
 	if err != nil {
 		return err
 	}
-	p.turn, err = s.decide(p.statement.parsed, values)
-	return err
+	s.source = p.statement.text
+	t, err := s.decideAs(p.statement.parsed, values, p.doubt)
+	if err != nil {
+		return err
+	}
+	p.turn = t
+	return nil
+}
+
+// sameReading reports whether two analyses of the same text found the same.
+func sameReading(a, b *analyze.Statement) bool {
+	return a == b || a != nil && b != nil && reflect.DeepEqual(a.Facts, b.Facts) && reflect.DeepEqual(a.Outputs, b.Outputs)
 }
 
 func (s *session) closeObject(m []byte) error {

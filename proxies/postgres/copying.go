@@ -176,11 +176,8 @@ func (s *session) copyIn(m []byte, o *owed, t *turn) error {
 	if o.kind == 'E' {
 		// The target ignores the Sync that was sent behind the Execute; what
 		// else was sent is an error there.
-		for i := len(s.expect.items) - 1; i > s.expect.head; i-- {
-			if s.expect.items[i].kind != 'S' {
-				break
-			}
-			s.expect.items = s.expect.items[:i]
+		if s.expect.only('S') {
+			s.expect.items = s.expect.items[:s.expect.head+1]
 		}
 		s.open = true
 	}
@@ -188,8 +185,7 @@ func (s *session) copyIn(m []byte, o *owed, t *turn) error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	s.copyingIn = true
-	defer func() { s.copyingIn = false }()
+	s.stopWatch()
 	done := make(chan error, 1)
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
@@ -247,6 +243,8 @@ func (s *session) relayUntilCopyEnds(o *owed, done chan error) error {
 // pumpCopy forwards CopyData until the agent ends it. What it sends is in the
 // journal before it is forwarded.
 func (s *session) pumpCopy(ctx context.Context, t *turn) error {
+	var last engine.Release
+	ahead := 0 // bytes that may not be recorded yet
 	for ctx.Err() == nil {
 		m, err := s.cr.Next()
 		if err != nil {
@@ -265,9 +263,20 @@ func (s *session) pumpCopy(ctx context.Context, t *turn) error {
 			for len(data) > 0 {
 				piece := data[:min(len(data), engine.MaxOutput)]
 				data = data[len(piece):]
-				t.Input(formatFrontend, piece)
+				last = t.Input(formatFrontend, piece)
 			}
-		case 'c', 'f':
+			if ahead += len(m); ahead > maxUnrecorded {
+				if err := last.Wait(ctx); err != nil {
+					return s.copyFails(err)
+				}
+				ahead = 0
+			}
+		case 'c':
+			// What is not recorded is not committed.
+			if err := last.Wait(ctx); err != nil {
+				return s.copyFails(err)
+			}
+		case 'f':
 		case 'H', 'S':
 			continue // the target ignores them here
 		case 'X':
@@ -285,6 +294,16 @@ func (s *session) pumpCopy(ctx context.Context, t *turn) error {
 		}
 	}
 	return nil
+}
+
+// maxUnrecorded is how much of a COPY may be on its way to the target before
+// the journal has it, in bytes.
+const maxUnrecorded = 4 << 20
+
+// copyFails takes the target out of its COPY without a commit.
+func (s *session) copyFails(err error) error {
+	_ = s.up.Close()
+	return err
 }
 
 // columnType returns the type of "schema.table.column", 0 when it is not

@@ -22,6 +22,7 @@ import (
 type turn struct {
 	*engine.Turn
 	statement *analyze.Statement
+	source    string // the whole text that it is part of
 	snapshot  *catalog.Snapshot
 	tainted   bool
 	// scrub: errors and notices may carry values that a mask hides.
@@ -37,6 +38,7 @@ type turn struct {
 	told        bool           // the agent was told of it
 	timer       *time.Timer
 	late        atomic.Bool // the time limit has passed
+	active      atomic.Bool // the target is at work on it
 	finished    bool
 }
 
@@ -45,12 +47,18 @@ var tainted = input.NewPart([]input.Unknown{{What: "statement", Why: "an earlier
 // decide takes one analysed statement to the gate. The error is a
 // *engine.Denial, or what ended the connection while the statement was held.
 func (s *session) decide(st *analyze.Statement, values *input.Part) (*turn, error) {
+	return s.decideAs(st, values, false)
+}
+
+// decideAs is decide for a statement whose reading may be in doubt for a
+// reason of its own.
+func (s *session) decideAs(st *analyze.Statement, values *input.Part, doubt bool) (*turn, error) {
 	req := &engine.Request{
 		Action: st.Action, Resource: st.Resource, Detail: st.Detail, Unknown: st.Unknown, Complete: st.Complete,
 		Parameters: values, Writes: st.Facts.Action.Writes, Summary: summary(st.Text),
 	}
-	t := &turn{statement: st, snapshot: s.snapshot}
-	if (s.changing || s.unsettled()) && !nameFree(st) {
+	t := &turn{statement: st, snapshot: s.snapshot, source: s.source}
+	if doubt || s.doubtful(st) {
 		t.tainted = true
 		req.Unknown, req.Complete = tainted, false
 	}
@@ -58,9 +66,7 @@ func (s *session) decide(st *analyze.Statement, values *input.Part) (*turn, erro
 		s.gate.Refuse(req, denial)
 		return nil, denial
 	}
-	if f := &st.Effects; f.CatalogChange || f.SettingsChange || f.MayCreateTemp || f.DropsTemp || st.Facts.Action.Opaque {
-		s.changing = true
-	}
+	s.foresee(t)
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	var watch *clientWatch
@@ -98,15 +104,44 @@ func (s *session) decide(st *analyze.Statement, values *input.Part) (*turn, erro
 	return t, nil
 }
 
-// startClock begins the time limit of a turn that is about to run.
+// startClock begins the time limit of a turn that runs.
 func (s *session) startClock(t *turn) {
-	if t == nil || t.Ruling.Limit.Seconds <= 0 || t.timer != nil {
+	if t == nil || t.finished || t.active.Load() {
 		return
 	}
-	t.timer = time.AfterFunc(time.Duration(t.Ruling.Limit.Seconds*float64(time.Second)), func() {
-		t.late.Store(true)
-		s.cancel()
-	})
+	t.active.Store(true)
+	if seconds := t.Ruling.Limit.Seconds; seconds > 0 {
+		t.timer = time.AfterFunc(time.Duration(seconds*float64(time.Second)), func() {
+			t.late.Store(true)
+			s.cancelTurn(t)
+		})
+	}
+}
+
+// stopClock ends what startClock began: the turn has ended, or waits for the
+// agent to ask for more rows.
+func (t *turn) stopClock() {
+	t.active.Store(false)
+	if t.timer != nil {
+		t.timer.Stop()
+		t.timer = nil
+	}
+}
+
+// cancelTurn has the target cancel what it does for t, and nothing else:
+// exchange waits until no cancel request is on its way.
+func (s *session) cancelTurn(t *turn) {
+	s.cancels.Lock()
+	defer s.cancels.Unlock()
+	if t.active.Load() {
+		s.cancelTarget()
+	}
+}
+
+// doubtful reports whether names in st may mean something else than the
+// analysis thinks.
+func (s *session) doubtful(st *analyze.Statement) bool {
+	return (s.changing || s.ending || s.unsettled()) && !nameFree(st)
 }
 
 func nameFree(st *analyze.Statement) bool {

@@ -16,6 +16,7 @@ const (
 	ReasonTargetLost       = "postgres/target-lost"
 	ReasonUnknownStatement = "postgres/unknown-statement"
 	ReasonUnknownPortal    = "postgres/unknown-portal"
+	ReasonRebind           = "postgres/rebind"
 	ReasonSetting          = "postgres/guarded-setting"
 	ReasonCatalogWrite     = "postgres/catalog-write"
 	ReasonUnmaskable       = "postgres/unmaskable-result"
@@ -43,6 +44,7 @@ var sqlstates = map[string]string{
 	ReasonTargetLost:                  "08006",
 	ReasonUnknownStatement:            "26000",
 	ReasonUnknownPortal:               "34000",
+	ReasonRebind:                      "24000",
 	ReasonRowLimit:                    "54000",
 	ReasonByteLimit:                   "54000",
 	ReasonTimeLimit:                   "57014",

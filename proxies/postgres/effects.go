@@ -2,6 +2,33 @@ package postgres
 
 import "github.com/regate-dev/regate/proxies/postgres/analyze"
 
+// foresee takes into account, for the rest of the batch or query at hand, what
+// a statement that was allowed will do once the target runs it.
+func (s *session) foresee(t *turn) {
+	st := t.statement
+	e := &st.Effects
+	if e.CatalogChange || e.SettingsChange || e.MayCreateTemp || e.DropsTemp || st.Facts.Action.Opaque {
+		s.changing = true
+	}
+	switch e.Transaction {
+	case "commit", "rollback", "rollback to", "prepare transaction":
+		// SET LOCAL ends, and every SET of what is rolled back.
+		s.ending = s.ending || s.truth.changedInTx
+	}
+	if st.Facts.Action.Opaque {
+		// It may close a cursor and open another one by the same name.
+		s.opaque = true
+		for _, portals := range []map[string]*portal{s.portals, s.overlay.portals} {
+			for _, p := range portals {
+				if p != nil {
+					p.doubt, p.turn, p.described = true, nil, false
+				}
+			}
+		}
+	}
+	s.rename(t, s.layStatement, s.layPortal)
+}
+
 // apply follows what a statement did to the session, after the target said
 // that it ran. A statement that failed or did not run may have changed
 // something all the same (a function it called): only names are left alone.
@@ -11,6 +38,7 @@ func (s *session) apply(t *turn, ran bool) {
 	if e.SettingsChange || e.MayCreateTemp || e.DropsTemp || e.Discard != "" || st.Facts.Action.Opaque {
 		s.truth.dirty, s.truth.changedInTx = true, true
 	}
+	s.truth.opaque = s.truth.opaque || st.Facts.Action.Opaque
 	if e.Transaction == "rollback to" && s.truth.changedInTx {
 		s.truth.dirty = true
 	}
@@ -26,28 +54,62 @@ func (s *session) apply(t *turn, ran bool) {
 		}
 		s.truth.created[c.Name] = c.Columns
 	}
-	if p := e.Prepare; p != nil && p.Inner != nil {
-		s.statements[p.Name] = &statement{name: p.Name, text: p.Inner.Text}
-	}
-	if d := e.Deallocate; d != nil {
-		if d.Name == "" {
-			clear(s.statements)
-		} else {
-			delete(s.statements, d.Name)
+	s.rename(t, func(name string, st *statement) {
+		if delete(s.statements, name); st != nil {
+			s.statements[name] = st
+		}
+	}, func(name string, p *portal) {
+		if delete(s.portals, name); p != nil {
+			s.portals[name] = p
+		}
+	})
+}
+
+// rename tells what a statement does to the names of prepared statements and
+// cursors; nil is one that is gone.
+func (s *session) rename(t *turn, statementIs func(string, *statement), portalIs func(string, *portal)) {
+	e := &t.statement.Effects
+	forget := func() {
+		for _, known := range []map[string]*statement{s.statements, s.overlay.statements} {
+			for name := range known {
+				statementIs(name, nil)
+			}
 		}
 	}
-	if d := e.Declare; d != nil && d.Inner != nil {
-		s.portals[d.Name] = &portal{name: d.Name, statement: &statement{parsed: d.Inner, fixed: true}, cursor: true, hold: d.Hold}
-	}
-	if c := e.Close; c != nil {
-		if c.Name == "" {
-			clear(s.portals)
-		} else {
-			delete(s.portals, c.Name)
+	closeAll := func() {
+		for _, known := range []map[string]*portal{s.portals, s.overlay.portals} {
+			for name := range known {
+				portalIs(name, nil)
+			}
 		}
+	}
+	if p := e.Prepare; p != nil {
+		statementIs(p.Name, nil)
+		if p.Inner != nil {
+			statementIs(p.Name, &statement{name: p.Name, text: p.Inner.Text, source: t.source})
+		}
+	}
+	if d := e.Deallocate; d != nil && d.Name != "" {
+		statementIs(d.Name, nil)
+	} else if d != nil {
+		forget()
+	}
+	if d := e.Declare; d != nil {
+		portalIs(d.Name, nil)
+		if d.Inner != nil {
+			portalIs(d.Name, &portal{
+				name: d.Name, bound: d.Inner, doubt: t.tainted, cursor: true, hold: d.Hold,
+				statement: &statement{parsed: d.Inner, fixed: true},
+			})
+		}
+	}
+	if c := e.Close; c != nil && c.Name != "" {
+		portalIs(c.Name, nil)
+	} else if c != nil {
+		closeAll()
 	}
 	if e.Discard == "all" {
-		clear(s.statements)
-		clear(s.portals)
+		forget()
+		closeAll()
 	}
 }

@@ -48,12 +48,14 @@ func (s *session) guard(st *analyze.Statement) *engine.Denial {
 		return &engine.Denial{Reasons: []string{ReasonSetting}, Message: "DISCARD ALL may not be used through regate: it would give up the role that the gateway has set", Hint: "use DISCARD PLANS, DISCARD TEMP, DISCARD SEQUENCES, RESET and DEALLOCATE ALL"}
 	}
 	for name, table := range st.Facts.Resource.Tables {
-		if strings.HasPrefix(name, "pg_catalog.") && len(table.Written) > 0 {
+		if strings.HasPrefix(name, "pg_catalog.") && slices.ContainsFunc(table.Access, writes) {
 			return &engine.Denial{Reasons: []string{ReasonCatalogWrite}, Message: "the system catalogue may not be written through regate", Hint: "use SET or DDL"}
 		}
 	}
 	return nil
 }
+
+func writes(access string) bool { return access != "read" && access != "lock" }
 
 func isUTF8(v string) bool {
 	switch strings.ToUpper(strings.Trim(v, "'\"")) {

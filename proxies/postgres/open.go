@@ -94,6 +94,7 @@ func (s *Server) open(ctx context.Context, client *handshake.Client, t *target, 
 		refuse(err)
 		return
 	}
+	defer ss.stop()
 	pid, secret, err := s.register(ss, client.SecretSize())
 	if err != nil {
 		refuse(err)

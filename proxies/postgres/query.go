@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"errors"
 
 	"github.com/regate-dev/regate/engine"
@@ -17,6 +18,9 @@ func (s *session) query(m []byte) error {
 	// A Query ends the unnamed statement and the unnamed portal.
 	delete(s.statements, "")
 	delete(s.portals, "")
+	defer func() { s.overlay = overlay{} }()
+	// The text is copied, and the copy is what is decided and forwarded: m is
+	// the read buffer's, which fills again while the agent waits for approval.
 	b := wire.NewBody(m)
 	text := string(b.Text())
 	if b.Done() != nil {
@@ -27,11 +31,18 @@ func (s *session) query(m []byte) error {
 		return s.refuseQuery(s.refuseText(text, analyze.Simple, err))
 	}
 	if len(batch.Statements) == 0 {
+		if s.open {
+			// It ends the implicit transaction all the same.
+			s.forward = wire.AppendQuery(s.forward, "")
+			s.expect.push(owed{kind: 'Q'})
+			s.open = false
+			return s.exchange()
+		}
 		s.out = append(s.out, 'I', 0, 0, 0, 4)
-		s.out = wire.AppendReady(s.out, s.tx)
-		return s.flush()
+		return s.readyAgain()
 	}
 	turns := make([]*turn, 0, len(batch.Statements))
+	s.ending, s.source = false, text
 	for _, st := range batch.Statements {
 		s.changing = false // the analysis itself follows a query's own statements
 		t, err := s.decide(st, nil)
@@ -43,7 +54,7 @@ func (s *session) query(m []byte) error {
 		}
 		turns = append(turns, t)
 	}
-	s.forward = append(s.forward, m...)
+	s.forward = wire.AppendQuery(s.forward, text)
 	s.expect.push(owed{kind: 'Q', turns: turns})
 	s.open = false
 	return s.exchange()
@@ -59,13 +70,20 @@ func (s *session) refuseQuery(err error) error {
 	report := denialReport(denial, false)
 	if s.tx != 'T' && !s.open {
 		s.out = wire.AppendError(s.out, report)
-		s.out = wire.AppendReady(s.out, s.tx)
-		return s.flush()
+		return s.readyAgain()
 	}
 	s.forward = wire.AppendQuery(s.forward, `EXECUTE "`+s.failName+`"`)
 	s.expect.push(owed{kind: 'Q', report: report})
 	s.open = false
 	return s.exchange()
+}
+
+// readyAgain says, in the target's place, that the next query may come: it was
+// not asked anything.
+func (s *session) readyAgain() error {
+	s.opaque = false
+	s.out = wire.AppendReady(s.out, s.tx)
+	return s.flush()
 }
 
 // functionCall serves a FunctionCall message, which calls any function by its
@@ -74,6 +92,7 @@ func (s *session) functionCall(m []byte) error {
 	if s.skip {
 		return nil
 	}
+	m = bytes.Clone(m) // see query
 	b := wire.NewBody(m)
 	oid := b.Uint32()
 	if b.Err() != nil {
@@ -83,7 +102,7 @@ func (s *session) functionCall(m []byte) error {
 		return s.refuseQuery(err)
 	}
 	st := functionStatement(s.snapshot, oid, s.truth.settings.SearchPath)
-	s.changing = false
+	s.changing, s.ending = false, false
 	values, err := s.functionArguments(m)
 	if err != nil {
 		return s.refuseQuery(err)
@@ -109,13 +128,12 @@ func (s *session) exchange() error {
 	if len(s.forward) == 0 && s.expect.len() == 0 {
 		return s.flush()
 	}
-	for i := s.expect.head; i < len(s.expect.items); i++ {
-		o := &s.expect.items[i]
-		s.startClock(o.turn)
-		for _, t := range o.turns {
-			s.startClock(t)
-		}
+	if why := s.gate.Ended(); why != nil {
+		return why // before it could see that the target is at work
 	}
+	// A cancel for an earlier statement must not hit this one.
+	s.cancels.Lock()
+	s.cancels.Unlock() //nolint:staticcheck // waiting is all
 	var written chan error
 	if len(s.forward) > largeWrite {
 		written = make(chan error, 1)

@@ -34,6 +34,16 @@ func (q *queue) first() *owed {
 	return &q.items[q.head]
 }
 
+// only reports whether all that is owed behind the first answer is of one kind.
+func (q *queue) only(kind byte) bool {
+	for _, o := range q.items[q.head+1:] {
+		if o.kind != kind {
+			return false
+		}
+	}
+	return true
+}
+
 func (q *queue) pop() {
 	q.items[q.head] = owed{}
 	q.head++

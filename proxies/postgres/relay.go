@@ -13,14 +13,10 @@ import (
 
 // relay reads the target's answers until none is owed.
 func (s *session) relay() error {
-	var watch *clientWatch
-	defer func() {
-		if watch != nil {
-			_ = watch.stop()
-		}
-	}()
+	defer s.stopWatch()
 	waits := 0
 	for s.expect.len() > 0 {
+		s.startClock(s.expect.first().current())
 		if !s.ur.Ready() {
 			wait := patience
 			if s.outRows > 0 {
@@ -35,6 +31,14 @@ func (s *session) relay() error {
 			if err := s.answer(message); err != nil {
 				return err
 			}
+			if len(s.out) >= 2*releaseSize { // many notices, or many small results
+				if o := s.expect.first(); o != nil {
+					s.recordTurn(o.current())
+				}
+				if err := s.launch(); err != nil {
+					return err
+				}
+			}
 			continue
 		}
 		if !isTimeout(err) {
@@ -48,11 +52,20 @@ func (s *session) relay() error {
 			return err
 		}
 		// The target takes its time: look whether the agent is still there.
-		if waits++; waits > 2 && watch == nil && !s.copyingIn {
-			watch = s.watchClient(s.cancelTarget)
+		if waits++; waits > 2 && s.watch == nil {
+			s.watch = s.watchClient(s.cancelTarget)
 		}
 	}
 	return nil
+}
+
+// stopWatch ends the reading ahead, so that somebody else may read from the
+// agent.
+func (s *session) stopWatch() {
+	if s.watch != nil {
+		_ = s.watch.stop()
+		s.watch = nil
+	}
 }
 
 // nextFromTarget reads one message, however long it takes.
@@ -175,6 +188,9 @@ func (s *session) answer(m []byte) error {
 		}
 		s.emit(m)
 		s.recordTurn(o.turn)
+		if o.turn != nil {
+			o.turn.stopClock()
+		}
 		s.expect.pop()
 		return nil
 	case 'I':
@@ -295,7 +311,7 @@ func (s *session) streamed(t *turn) error {
 // here on is swallowed; the agent gets the error in place of its end.
 func (s *session) exceed(t *turn, reason, message, hint string) error {
 	t.over = &engine.Denial{Reasons: []string{reason}, Message: message, Hint: hint, DecisionID: t.ID()}
-	go s.cancelTarget()
+	go s.cancelTurn(t)
 	return nil
 }
 
@@ -306,7 +322,7 @@ func (s *session) withhold(t *turn, err error) error {
 		return err
 	}
 	t.over, t.planned = denial, true
-	go s.cancelTarget()
+	go s.cancelTurn(t)
 	return nil
 }
 
@@ -380,9 +396,13 @@ func (s *session) errorResponse(m []byte, o *owed) error {
 		if err := s.flush(); err != nil {
 			return err
 		}
-		return s.targetError(errors.New("the target ended the session: " + wire.ReportField(m, 'M')))
+		s.log.WithField("message", wire.ReportField(m, 'M')).Warn("the target ended the session")
+		return errTargetEnded
 	}
 	drop := func(d *owed) {
+		if d.kind == 'D' && d.portal != nil && len(d.portal.fields) == 0 {
+			d.portal.described = false // see execute
+		}
 		for _, rest := range append(d.turns, d.turn) {
 			if rest != nil {
 				s.finish(rest, engine.Outcome{Code: "25P02", Message: "not run: an earlier statement failed"}, false)
@@ -414,7 +434,7 @@ func (s *session) ready(m []byte, o *owed) error {
 		s.finish(rest, engine.Outcome{Message: "the target did not answer for it"}, false)
 	}
 	s.tx = tx
-	s.open, s.swallow = false, false
+	s.open, s.swallow, s.opaque = false, false, false
 	if tx == 'I' {
 		if s.truth.changedInTx {
 			// The end of a transaction takes back SET LOCAL, and every SET of
@@ -470,7 +490,8 @@ func (s *session) async(m []byte) error {
 		if err := s.flush(); err != nil {
 			return err
 		}
-		return s.targetError(errors.New(wire.ReportField(m, 'M')))
+		s.log.WithField("message", wire.ReportField(m, 'M')).Warn("the target ended the session")
+		return errTargetEnded
 	case 'A':
 	default:
 		return violation("message " + quoteByte(m[0]) + " while nothing was asked")

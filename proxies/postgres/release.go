@@ -62,9 +62,7 @@ func (s *session) finish(t *turn, o engine.Outcome, ran bool) {
 		return
 	}
 	t.finished = true
-	if t.timer != nil {
-		t.timer.Stop()
-	}
+	t.stopClock()
 	o.Bytes = t.bytes
 	s.releases = append(s.releases, t.Done(o))
 	s.apply(t, ran)
@@ -102,7 +100,7 @@ func (s *session) land() error {
 	if err := s.await(f.releases); err != nil {
 		return err
 	}
-	_, err := s.client.Write(f.data)
+	err := s.show(f.data)
 	s.srv.giveBack(f.data)
 	return err
 }
@@ -135,7 +133,7 @@ func (s *session) flush() error {
 	err := s.await(s.releases)
 	s.releases = s.releases[:0]
 	if err == nil && len(s.out) > 0 {
-		_, err = s.client.Write(s.out)
+		err = s.show(s.out)
 	}
 	s.out, s.recorded = s.out[:0], 0
 	return err

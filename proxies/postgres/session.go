@@ -30,6 +30,12 @@ const (
 	lull = 5 * time.Millisecond
 	// lastWords bounds the writing of a final error to an agent that may not read.
 	lastWords = 2 * time.Second
+	// maxDrain is how much of what such an agent goes on sending is read, in
+	// bytes.
+	maxDrain = 64 << 20
+	// cutAfter is how long a target has to react to a cancel before a session
+	// that must end is cut.
+	cutAfter = 500 * time.Millisecond
 	// expiredGrace is how long an idle session outlives its token, so that the
 	// next statement gets a clear error instead of a closed connection.
 	expiredGrace = 2 * time.Minute
@@ -76,6 +82,8 @@ type session struct {
 	arena    []byte    // their bytes
 	overlay  overlay   // what they do to statements and portals
 	changing bool      // a statement of the batch at hand changes what later names mean
+	source   string    // the whole text of the statement that is decided
+	ending   bool      // a statement of the batch or query at hand ends a transaction that has changed settings
 	forward  []byte    // what goes to the target next
 	expect   queue     // the answers that are owed
 
@@ -88,10 +96,14 @@ type session struct {
 	plans    planCache
 	// swallow: the agent was told that a statement failed which the target
 	// has completed; what follows up to ReadyForQuery is not shown.
-	swallow   bool
-	copyingIn bool
+	swallow bool
+	cut     bool // a write to the agent has failed
 
 	clientDeadline, upstreamDeadline time.Time
+
+	watch   *clientWatch // reads ahead from the agent while the target takes its time
+	opaque  bool         // a statement since the last ReadyForQuery may have done anything
+	cancels sync.Mutex   // held while a cancel request of the session's own is on its way to the target
 
 	mu         sync.Mutex
 	doing      activity
@@ -102,7 +114,8 @@ type session struct {
 type statement struct {
 	name   string
 	text   string
-	types  []uint32           // parameter types that the agent named
+	source string             // the text that PREPARE was part of, "" for one made by Parse
+	types  []uint32           // parameter types, as far as they are known
 	parsed *analyze.Statement // nil for an empty query
 	at     version            // what parsed is good for
 	fixed  bool               // a cursor's query: what it reads was settled by DECLARE
@@ -112,7 +125,9 @@ type statement struct {
 type portal struct {
 	name      string
 	statement *statement
-	values    []byte // the Bind message, kept until it is decided
+	bound     *analyze.Statement // as the target read it at Bind
+	doubt     bool               // whether it did is not known
+	values    []byte             // the Bind message, kept until it is decided
 	turn      *turn
 	described bool
 	fields    []byte // the RowDescription of what Execute sends
@@ -123,7 +138,6 @@ type portal struct {
 
 // run serves the session until either side ends it.
 func (s *session) run() (reason string) {
-	defer s.stop()
 	go s.watchEnd()
 	for {
 		message, err := s.nextFromClient()
@@ -144,8 +158,12 @@ var (
 	longAgo  = time.Unix(1, 0) // a deadline that wakes whoever waits
 )
 
-// errTerminated is the agent's own goodbye.
-var errTerminated = errors.New("terminated by the agent")
+// errTerminated is the agent's own goodbye, errTargetEnded the target's, which
+// the agent has been shown.
+var (
+	errTerminated  = errors.New("terminated by the agent")
+	errTargetEnded = errors.New("the target ended the session")
+)
 
 // fatal is an error that the agent is told of before the connection closes.
 type fatal struct{ report wire.Report }
@@ -163,6 +181,9 @@ func (s *session) farewell(err error) string {
 	case errors.Is(err, errTerminated):
 		_, _ = s.up.Write([]byte{'X', 0, 0, 0, 4})
 		return "terminated"
+	case errors.Is(err, errTargetEnded):
+		s.lastWords(nil)
+		return "target-ended"
 	case s.gate.Ended() != nil:
 		denial = s.gate.Ended()
 		report = denialReport(denial, true)
@@ -181,12 +202,36 @@ func (s *session) farewell(err error) string {
 		s.log.WithError(err).Info("session ended by an error")
 		report = wire.Report{Severity: "FATAL", Code: "08006", Message: "the connection to the target was lost", Detail: "reason: " + ReasonTargetLost, Hint: "connect again"}
 	}
-	_ = s.client.SetWriteDeadline(time.Now().Add(lastWords))
-	_, _ = s.client.Write(wire.AppendError(nil, report))
+	s.lastWords(wire.AppendError(nil, report))
 	if denial != nil {
 		return denial.Reason()
 	}
 	return report.Code
+}
+
+// lastWords gives the agent a moment to read what ends the connection. A close
+// with unread input makes a TCP stack throw away what was written before it.
+func (s *session) lastWords(message []byte) {
+	_ = s.up.Close() // what the target still does for the agent ends now
+	_ = s.client.SetDeadline(time.Now().Add(lastWords))
+	if !s.cut && len(message) > 0 {
+		if _, err := s.client.Write(message); err != nil {
+			return
+		}
+	}
+	if half, ok := s.client.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, s.client, maxDrain)
+}
+
+// show writes to the agent.
+func (s *session) show(data []byte) error {
+	_, err := s.client.Write(data)
+	if err != nil {
+		s.cut = true // perhaps in the middle of a message
+	}
+	return err
 }
 
 // watchEnd acts when the session must end: it cancels what runs and wakes the
@@ -206,12 +251,15 @@ func (s *session) watchEnd() {
 		cancelHold()
 		return
 	case running:
+		if why.Reason() == engine.ReasonDraining {
+			return // it may finish; Server.Shutdown has the last word
+		}
 		s.cancelTarget()
 		// A target that does not react must not keep the agent connected.
 		select {
 		case <-s.ctx.Done():
 			return
-		case <-time.After(lastWords):
+		case <-time.After(cutAfter):
 		}
 	case idle:
 		if why.Reason() == engine.ReasonExpired {
@@ -223,9 +271,8 @@ func (s *session) watchEnd() {
 		}
 	}
 	s.stop()
-	_ = s.client.SetWriteDeadline(time.Now().Add(lastWords))
-	_ = s.client.SetReadDeadline(longAgo)
-	_ = s.up.SetReadDeadline(longAgo)
+	_ = s.client.SetDeadline(longAgo)
+	_ = s.up.SetDeadline(longAgo)
 }
 
 func (s *session) cancelTarget() {

@@ -28,6 +28,9 @@ const maxPlans = 256
 // planTurn decides how the rows of a turn are shown. message is the
 // RowDescription that the target gave for exactly these rows.
 func (s *session) planTurn(t *turn, message []byte) error {
+	if len(message) < wire.HeaderSize {
+		return violation("rows that were not described")
+	}
 	fields, err := rows.ParseRowDescription(nil, message[wire.HeaderSize:])
 	if err != nil {
 		return violation("RowDescription")

@@ -26,6 +26,7 @@ type truth struct {
 	// created are temporary relations whose columns' origin is known.
 	created     map[string][]analyze.Output
 	changedInTx bool // settings changed since the last end of a transaction
+	opaque      bool // a statement since the last answer may have done anything, unseen
 }
 
 // version is what the analysis of a statement is good for.
@@ -61,12 +62,17 @@ type probed struct {
 // askTruth runs the probe on the agent's own connection. Nothing may be owed,
 // and the transaction must be able to run a statement.
 func (s *session) askTruth() error {
-	s.forward = wire.AppendQuery(s.forward[:0], probe)
+	question := probe
+	if s.truth.opaque {
+		question = probe + probePrepared
+	}
+	s.forward = wire.AppendQuery(s.forward[:0], question)
 	if _, err := s.up.Write(s.forward); err != nil {
 		return err
 	}
 	s.forward = s.forward[:0]
 	var answer []byte
+	var prepared map[string]string
 	var failed string
 	for {
 		message, err := s.nextFromTarget()
@@ -76,14 +82,26 @@ func (s *session) askTruth() error {
 		switch message[0] {
 		case 'D':
 			b := wire.NewBody(message)
-			b.Int16()
-			answer = slices.Clone(b.Bytes(int(b.Int32())))
+			columns := b.Int16()
+			first := b.Bytes(int(b.Int32()))
+			switch columns {
+			case 1:
+				answer = slices.Clone(first)
+			case 2:
+				if prepared == nil {
+					prepared = map[string]string{}
+				}
+				prepared[string(first)] = string(b.Bytes(int(b.Int32())))
+			}
 		case 'E':
 			failed = wire.ReportField(message, 'M')
 		case 'Z':
 			s.tx = message[wire.HeaderSize]
 			if failed != "" {
 				return fmt.Errorf("ask the target for the session's state: %s", failed)
+			}
+			if s.truth.opaque {
+				s.reconcile(prepared)
 			}
 			return s.learn(answer)
 		case 'N', 'A', 'S':
@@ -92,6 +110,24 @@ func (s *session) askTruth() error {
 			}
 		}
 	}
+}
+
+// probePrepared asks, behind the probe, what the prepared statements are.
+const probePrepared = `; SELECT name, statement FROM pg_catalog.pg_prepared_statements`
+
+// reconcile forgets prepared statements that are not what they were: a
+// function can prepare one by any name.
+func (s *session) reconcile(prepared map[string]string) {
+	for name, st := range s.statements {
+		text := st.text
+		if st.source != "" {
+			text = st.source
+		}
+		if now, ok := prepared[name]; name != "" && (!ok || now != text) {
+			delete(s.statements, name)
+		}
+	}
+	s.truth.opaque = false
 }
 
 func (s *session) learn(answer []byte) error {
@@ -143,28 +179,57 @@ func (t *truth) columns(relation string, names []string) []analyze.Output {
 	return out
 }
 
-// analysis analyses text as the target would read it now.
-func (s *session) analysis(text string, mode analyze.Mode) (*analyze.Batch, error) {
+// currentCatalog returns what is known of the target's schema. The error is a
+// *engine.Denial.
+func (s *session) currentCatalog() (*catalog.Snapshot, error) {
 	snapshot, err := s.catalog.Get(s.ctx)
 	if err != nil {
 		s.log.WithError(err).Error("the target's catalogue cannot be read: statements are denied")
 		return nil, &engine.Denial{Reasons: []string{ReasonNoCatalog}, Message: "the target's catalogue cannot be read at present", Hint: "try again in a few seconds; tell the gateway's operator if it lasts"}
 	}
+	return snapshot, nil
+}
+
+// analysis analyses text as the target would read it now.
+func (s *session) analysis(text string, mode analyze.Mode) (*analyze.Batch, error) {
+	snapshot, err := s.currentCatalog()
+	if err != nil {
+		return nil, err
+	}
+	if s.opaque && mode != analyze.FunctionCall && !plainText(text) {
+		// Whatever ran before may have changed how strings are read; the
+		// target tells of that only when it is ready for the next query.
+		return nil, &engine.Denial{Reasons: []string{ReasonSessionChanged}, Message: "this statement cannot follow, before a Sync, one of which it is not known what it does", Hint: "send Sync first"}
+	}
 	s.snapshot = snapshot
+	dirty := s.truth.dirty // the analysis of EXECUTE may ask, too
 	settings := s.truth.settings
 	settings.Mode = mode
 	settings.AST = s.srv.readsAST()
 	batch, err := s.srv.analyzer.Analyze(text, snapshot, settings)
-	if err != nil || !s.truth.dirty || nameless(batch) || s.tx == 'E' || s.open || s.expect.len() > 0 {
+	if err != nil || !dirty || nameless(batch) || s.tx == 'E' || s.open || s.expect.len() > 0 {
 		return batch, err
 	}
-	if err := s.askTruth(); err != nil {
-		return nil, err
+	if s.truth.dirty {
+		if err := s.askTruth(); err != nil {
+			return nil, err
+		}
 	}
 	settings = s.truth.settings
 	settings.Mode = mode
 	settings.AST = s.srv.readsAST()
 	return s.srv.analyzer.Analyze(text, snapshot, settings)
+}
+
+// plainText reports whether text reads the same whatever the encoding and the
+// rules for strings.
+func plainText(text string) bool {
+	for i := 0; i < len(text); i++ {
+		if text[i] >= 0x80 || text[i] == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // nameless reports whether no name in the batch needs to be resolved, so that
@@ -192,8 +257,8 @@ func (s *session) preparedStatement(name string) *analyze.Statement {
 }
 
 func (s *session) cursorStatement(name string) *analyze.Statement {
-	if p := s.lookupPortal(name); p != nil && p.statement != nil {
-		return p.statement.parsed
+	if p := s.lookupPortal(name); p != nil && !p.doubt {
+		return p.bound
 	}
 	return nil
 }
