@@ -17,8 +17,10 @@ const (
 )
 
 // Revocation cuts somebody off. One of kind subject or client covers tokens
-// issued up to At: a token issued later works again. One of kind token or
-// target holds until it is removed or expires.
+// issued up to At: a token issued later works again. iat has whole seconds, so
+// tokens of the second of At are covered too; where an issuer's clock may be
+// ahead of the gateway's, set At ahead by as much. One of kind token or target
+// holds until it is removed or expires.
 type Revocation struct {
 	Kind      string    `json:"kind"`
 	Value     string    `json:"value"`            // jti, sub, client id or target name
@@ -67,8 +69,7 @@ func (r *Revocation) expired(now time.Time) bool {
 }
 
 // covers tells whether the revocation holds for a principal of the issuer.
-// since: only tokens issued up to At. iat has whole seconds, so a token of the
-// very second of the revocation is covered too.
+// since: only tokens issued up to At.
 func (r *Revocation) covers(issuer string, issuedAt time.Time, since bool, now time.Time) bool {
 	switch {
 	case r.expired(now):
