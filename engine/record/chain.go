@@ -25,6 +25,12 @@ type follower struct {
 	open   *Open
 	losses uint64 // events that are declared lost and are missing
 	jumped bool   // a gap was met that is not in after
+
+	// The chain hash before event want, once it is known: for one who goes on
+	// from there.
+	want     uint64
+	wantHead Hash
+	wantSeen bool
 }
 
 func newFollower(session ulid.ULID, key ed25519.PublicKey, after map[uint64]Gap, report func(uint64, error)) *follower {
@@ -56,6 +62,9 @@ func (f *follower) next(e Event, encoded []byte) {
 			f.head = gap.After
 			f.losses += e.Seq - 1 - f.seq
 		}
+	}
+	if e.Seq == f.want {
+		f.wantHead, f.wantSeen = f.head, true
 	}
 	if e.Prev != f.head.check() && !f.broken {
 		f.report(e.Seq, fmt.Errorf("it does not follow from event %d: that one was changed, or this one", f.seq))
@@ -105,19 +114,24 @@ type eventSource func() (next func() (Event, []byte, error), done func() error, 
 // declared by an event that comes after it, so where one is met the events are
 // read twice: once for the declarations. An error of reading is reported like
 // any other, with the place of the last event before it.
-func follow(session ulid.ULID, key ed25519.PublicKey, open eventSource, report func(uint64, error)) *follower {
+func follow(session ulid.ULID, key ed25519.PublicKey, want uint64, open eventSource, report func(uint64, error)) *follower {
 	type problem struct {
 		seq uint64
 		err error
 	}
 	var problems []problem
 	f := newFollower(session, key, nil, func(seq uint64, err error) { problems = append(problems, problem{seq, err}) })
+	f.want = want
 	gaps := map[uint64]Gap{}
 	readAll(f, open, gaps)
 	if f.jumped && len(gaps) > 0 {
 		problems = problems[:0]
 		f = newFollower(session, key, gaps, f.report)
+		f.want = want
 		readAll(f, open, nil)
+	}
+	if f.seq+1 == want && !f.wantSeen {
+		f.wantHead, f.wantSeen = f.head, true
 	}
 	for _, p := range problems {
 		report(p.seq, p.err)

@@ -262,7 +262,7 @@ func (r *Recorder) buryOne(s *session, at int64) error {
 		s.gapAt, s.pending = -1, map[uint64]bool{}
 	}
 	var fault error
-	follower := follow(s.session, nil, s.source, func(_ uint64, err error) { fault = errors.Join(fault, err) })
+	follower := follow(s.session, nil, 0, s.source, func(_ uint64, err error) { fault = errors.Join(fault, err) })
 	if fault != nil {
 		r.log.WithError(fault).WithField("session", s.session).Error("the spool is damaged")
 	}

@@ -18,8 +18,8 @@ import (
 
 // How a journal that is down tries to come back.
 const (
-	retryFirst = 50 * time.Millisecond
-	retryMost  = 2 * time.Second
+	retryFirst = 20 * time.Millisecond
+	retryMost  = 500 * time.Millisecond
 )
 
 // publisher is the one goroutine that seals frames and publishes them. It is

@@ -185,7 +185,7 @@ func (r *Recorder) openConsumer(ctx context.Context, instance string) error {
 		Description:   "regate: archives the journal",
 		DeliverPolicy: jetstream.DeliverAllPolicy,
 		AckPolicy:     jetstream.AckAllPolicy,
-		AckWait:       30 * time.Second,
+		AckWait:       5 * time.Second, // what is delivered again is known and skipped
 		MaxAckPending: 1 << 14,
 		Metadata:      map[string]string{instanceKey: instance},
 	})
@@ -271,15 +271,19 @@ func (r *Recorder) setFailure(err error) {
 // Flush waits until everything that is in the journal now is in the index, and
 // sessions that have ended are in the archive.
 func (r *Recorder) Flush(ctx context.Context) error {
-	stream, err := r.opts.JetStream.Stream(ctx, StreamName)
-	if err != nil {
-		return fmt.Errorf("flush recorder: %w", err)
-	}
-	last := stream.CachedInfo().State.LastSeq
-	for r.reached.Load() < last || r.waiting.Load() > 0 {
+	var last uint64
+	for known := false; !known || r.reached.Load() < last || r.waiting.Load() > 0; {
+		var err error
+		if !known {
+			var stream jetstream.Stream
+			if stream, err = r.opts.JetStream.Stream(ctx, StreamName); err == nil {
+				last, known = stream.CachedInfo().State.LastSeq, true
+				continue
+			}
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("flush recorder: %w", errors.Join(ctx.Err(), r.Healthy()))
+			return fmt.Errorf("flush recorder: %w", errors.Join(ctx.Err(), err, r.Healthy()))
 		case <-r.done:
 			return errors.New("flush recorder: it is closed")
 		case <-time.After(5 * time.Millisecond):

@@ -60,7 +60,7 @@ type recordingEnd struct {
 // own.
 func writeRecording(ctx context.Context, bucket *blob.Bucket, key string, s *session) (recordingEnd, int64, error) {
 	// A damaged spool is archived as it is: Verify reports it.
-	head := follow(s.session, nil, s.source, func(uint64, error) {})
+	head := follow(s.session, nil, 0, s.source, func(uint64, error) {})
 	end := recordingEnd{trailer: trailer{Events: head.events, Head: head.head}, key: key}
 
 	old, oldSize, err := readTrailer(ctx, bucket, key)

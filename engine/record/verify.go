@@ -144,41 +144,18 @@ func (v *verifier) problem(p Problem) { v.report.Problems = append(v.report.Prob
 
 func (v *verifier) wants(id ulid.ULID) bool { return len(v.only) == 0 || v.only[id] }
 
-// watch captures the chain hash that the journal's first event of a session
-// follows from, while the session is read from elsewhere.
-func (v *verifier) watch(id ulid.ULID, source eventSource) eventSource {
-	first, ok := v.wanted[id]
-	if !ok {
-		return source
-	}
-	return func() (func() (Event, []byte, error), func() error, error) {
-		next, done, err := source()
-		if err != nil {
-			return nil, nil, err
-		}
-		head := genesis(id)
-		return func() (Event, []byte, error) {
-			e, encoded, err := next()
-			if err == nil {
-				head = chain(head, encoded)
-				if e.Seq == first-1 {
-					v.heads[id] = head
-				}
-			}
-			return e, encoded, err
-		}, done, nil
-	}
-}
-
 // session verifies the events of one file.
 func (v *verifier) session(id ulid.ULID, where, place string, source eventSource) *follower {
 	problems := 0
-	f := follow(id, v.opts.Key, v.watch(id, source), func(seq uint64, err error) {
+	f := follow(id, v.opts.Key, v.wanted[id], source, func(seq uint64, err error) {
 		problems++
 		v.problem(Problem{Session: id.String(), Event: seq, Place: place, Text: err.Error()})
 	})
 	v.enter(id, where, f, problems)
 	v.lasts[id] = f.seq
+	if f.wantSeen {
+		v.heads[id] = f.wantHead
+	}
 	return f
 }
 
@@ -465,18 +442,17 @@ func (v *verifier) startJournalled(e Event, place string) *journalled {
 	})
 	s.skip = v.lasts[e.Session]
 	if e.Seq > 1 {
-		head, ok := v.heads[e.Session]
 		s.f.seq = e.Seq - 1
-		s.f.head = head
-		if !ok {
+		gap, declared := v.gaps[e.Session][e.Seq-1]
+		if head, ok := v.heads[e.Session]; ok {
+			s.f.head = head
+		} else if declared && gap.First <= s.skip+1 {
+			s.f.head = gap.After
+			s.f.losses = e.Seq - 1 - s.skip
+		} else {
 			s.lost, s.f.broken = true, true
-			// Lost events at the start may be declared; anything else is missing.
-			if gap, declared := v.gaps[e.Session][e.Seq-1]; declared && gap.First == 1 {
-				s.lost, s.f.broken = false, false
-				s.f.head = gap.After
-				s.f.losses = e.Seq - 1
-			} else if len(v.only) == 0 || v.only[e.Session] {
-				s.f.report(e.Seq, fmt.Errorf("events 1 to %d are nowhere", e.Seq-1))
+			if v.wants(e.Session) {
+				s.f.report(e.Seq, fmt.Errorf("events %d to %d are nowhere", s.skip+1, e.Seq-1))
 			}
 		}
 	}

@@ -54,6 +54,9 @@ func (s *State) open(ctx context.Context) error {
 		nats.MaxReconnects(-1),
 		nats.ReconnectBufSize(-1), // a publish while disconnected fails; it never waits in a buffer
 		nats.NoCallbacksAfterClientClose(),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			s.log.WithError(err).Warn("NATS connection")
+		}),
 	}
 	url := s.opts.URL
 	if url == "" {
