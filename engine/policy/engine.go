@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/plugins"
-	opabundle "github.com/open-policy-agent/opa/v1/plugins/bundle"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	opacache "github.com/open-policy-agent/opa/v1/topdown/cache"
 	"github.com/sirupsen/logrus"
@@ -36,7 +35,7 @@ type Engine struct {
 	noBundle *Ruling
 
 	manager *plugins.Manager
-	remote  *opabundle.Plugin // nil without remote bundles
+	pollers []*poller
 	local   *localBundles
 	owners  map[string]string // OPA's name of a bundle → configured name
 	shadow  chan shadowJob
@@ -175,11 +174,10 @@ func (e *Engine) Reads(p input.Protocol, path ...string) bool {
 // answered. What they answered is in the status.
 func (e *Engine) Refresh(ctx context.Context) error {
 	e.local.load(ctx)
-	if e.remote == nil {
-		return nil
-	}
-	if err := e.remote.Trigger(ctx); err != nil {
-		return fmt.Errorf("ask for bundles: %w", err)
+	for _, p := range e.pollers {
+		if err := p.refresh(ctx); err != nil {
+			return fmt.Errorf("ask for bundle %q: %w", p.bundle.Name, err)
+		}
 	}
 	return nil
 }
@@ -191,10 +189,8 @@ func (e *Engine) Close(ctx context.Context) error {
 	go func() {
 		defer close(done)
 		e.local.close()
-		if e.remote != nil {
-			e.manager.Stop(ctx)
-		}
 		e.background.Wait()
+		e.manager.Stop(ctx)
 	}()
 	select {
 	case <-done:

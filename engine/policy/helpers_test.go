@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -49,7 +50,7 @@ func startEngine(t testing.TB, cfg Config) *Engine {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := e.Close(t.Context()); err != nil && t.Context().Err() == nil {
+		if err := e.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -275,11 +275,13 @@ func (l *localBundles) watch(ctx context.Context, background *sync.WaitGroup) er
 				// The kernel's queue may have overflowed: look at everything.
 				l.engine.log.WithError(err).Warn("watch bundles")
 				timer.Reset(settle)
-			case _, ok := <-w.Events:
+			case ev, ok := <-w.Events:
 				if !ok {
 					return
 				}
-				timer.Reset(settle)
+				if l.concerns(ev.Name) {
+					timer.Reset(settle)
+				}
 			case <-timer.C:
 				l.rewatch()
 				l.load(ctx)
@@ -287,6 +289,15 @@ func (l *localBundles) watch(ctx context.Context, background *sync.WaitGroup) er
 		}
 	})
 	return nil
+}
+
+// concerns reports whether a path is that of a source or below it; the parents
+// of sources are watched too, and may be busy with other things.
+func (l *localBundles) concerns(path string) bool {
+	path = filepath.Clean(path)
+	return slices.ContainsFunc(l.sources, func(s *localSource) bool {
+		return path == s.path || s.path == "." || strings.HasPrefix(path, strings.TrimSuffix(s.path, string(filepath.Separator))+string(filepath.Separator))
+	})
 }
 
 // rewatch watches every folder of every source, new ones too, and the parent of

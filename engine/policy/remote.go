@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strings"
@@ -20,8 +21,8 @@ import (
 )
 
 const (
-	defaultPollMin = 10
-	defaultPollMax = 20
+	defaultPollMin = 10 * time.Second
+	defaultPollMax = 20 * time.Second
 )
 
 // remoteSource is a bundle's place in OPA's terms.
@@ -148,15 +149,8 @@ func opaConfig(bundles []Bundle, dir string) ([]byte, error) {
 		}
 		r.service["credentials"] = map[string]any{"plugin": guardName(b.Name)}
 		services[b.Name] = r.service
-		low, high := int64(b.Polling.Min.Seconds()), int64(b.Polling.Max.Seconds())
-		if b.Polling == (Polling{}) {
-			low, high = defaultPollMin, defaultPollMax
-		}
-		low = max(low, 1)
-		high = max(high, low)
 		source := map[string]any{
 			"service": b.Name, "resource": r.resource, "persist": dir != "", "size_limit_bytes": b.maxBytes(),
-			"polling": map[string]any{"min_delay_seconds": low, "max_delay_seconds": high},
 		}
 		if s := b.Signing; s != nil {
 			source["signing"] = map[string]any{"keyid": s.KeyID, "scope": s.Scope}
@@ -179,7 +173,9 @@ func opaConfig(bundles []Bundle, dir string) ([]byte, error) {
 	return raw, nil
 }
 
-// startRemote starts OPA's bundle plugin.
+// startRemote starts OPA's bundle plugin, which brings back what was kept on
+// disk. Its own polling is off: it shares state between a poll and a Trigger
+// without a lock, and Refresh needs both. One goroutine a bundle asks instead.
 func (e *Engine) startRemote(ctx context.Context, bundles []Bundle) error {
 	if len(bundles) == 0 {
 		return nil
@@ -198,19 +194,102 @@ func (e *Engine) startRemote(ctx context.Context, bundles []Bundle) error {
 		names[i] = b.Name
 	}
 	config := e.manager.GetConfig()
-	trigger := plugins.TriggerPeriodic
+	trigger := plugins.TriggerManual
 	parsed, err := opabundle.NewConfigBuilder().WithBytes(config.Bundles).WithServices(names).
 		WithKeyConfigs(e.manager.PublicKeys()).WithTriggerMode(&trigger).Parse()
 	if err != nil {
 		return fmt.Errorf("configure bundles: %w", err)
 	}
-	e.remote = opabundle.New(parsed, e.manager)
-	e.remote.Register("regate", e.remoteStatus)
-	e.manager.Register(opabundle.Name, e.remote)
+	plugin := opabundle.New(parsed, e.manager)
+	plugin.Register("regate", e.remoteStatus)
+	e.manager.Register(opabundle.Name, plugin)
 	if err := e.manager.Start(ctx); err != nil {
 		return fmt.Errorf("start bundles: %w", err)
 	}
+	loaders := plugin.Loaders()
+	for _, b := range bundles {
+		p := &poller{bundle: b, loader: loaders[b.Name], asked: make(chan chan struct{}), stopped: e.ctx.Done()}
+		e.pollers = append(e.pollers, p)
+		e.background.Go(func() { p.run(e.ctx) })
+	}
 	return nil
+}
+
+var errClosed = errors.New("the policy engine is closed")
+
+// poller asks one remote source for its bundle.
+type poller struct {
+	bundle  Bundle
+	loader  opabundle.Loader
+	asked   chan chan struct{}
+	stopped <-chan struct{}
+}
+
+// pollTimeout bounds one download; firstRetry is the wait after the first
+// failure, doubled with each further one up to the longest poll interval.
+const (
+	pollTimeout = 2 * time.Minute
+	firstRetry  = time.Second
+)
+
+func (p *poller) run(ctx context.Context) {
+	retry := firstRetry
+	for {
+		err := p.ask(ctx)
+		low, high := p.bundle.Polling.interval()
+		wait := low + time.Duration(rand.Int64N(int64(high-low)+1))
+		if err == nil {
+			retry = firstRetry
+		} else { // the plugin's status has it
+			wait = min(retry, high)
+			retry = min(2*retry, high)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		case done := <-p.asked:
+			timer.Stop()
+			_ = p.ask(ctx)
+			close(done)
+		}
+	}
+}
+
+func (p *poller) ask(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	return p.loader.Trigger(ctx)
+}
+
+// refresh asks now and waits for the answer.
+func (p *poller) refresh(ctx context.Context) error {
+	done := make(chan struct{})
+	select {
+	case p.asked <- done:
+	case <-p.stopped:
+		return errClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case <-done:
+		return nil
+	case <-p.stopped:
+		return errClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (p Polling) interval() (low, high time.Duration) {
+	if p == (Polling{}) {
+		return defaultPollMin, defaultPollMax
+	}
+	low = max(p.Min, time.Second)
+	return low, max(p.Max, low)
 }
 
 // remoteStatus follows what OPA's plugin says of a bundle.

@@ -118,10 +118,7 @@ func addFile(t testing.TB, tw *tar.Writer, name string, body []byte) {
 }
 
 // reload asks the server now; polling is far away.
-func reload(t *testing.T, e *Engine) {
-	t.Helper()
-	_ = e.Refresh(t.Context()) // what went wrong is in the status
-}
+func reload(t *testing.T, e *Engine) { refresh(t, e) }
 
 func remoteConfig(url string) Config {
 	return Config{Bundles: []Bundle{{Name: "t", URL: url, Polling: Polling{Min: time.Hour, Max: 2 * time.Hour}}}}
@@ -212,7 +209,6 @@ func rawBundle(t *testing.T, rego string) []byte {
 		addFile(t, tw, "/p.rego", []byte(rego))
 	})
 }
-
 
 // The same answer again is not another activation.
 func TestNotModified(t *testing.T) {
