@@ -76,6 +76,19 @@ func jwtEnd(text []byte, start int) int {
 	return i
 }
 
+// settledJWT returns where text can be cut at or before cut: before a token
+// that reaches to the end.
+func settledJWT(text []byte, cut int) int {
+	i := len(text)
+	for i > 0 && i > len(text)-maxJWT && (isBase64URL(text[i-1]) || text[i-1] == '.') {
+		i--
+	}
+	if k := bytes.Index(text[i:], jwtStart); k >= 0 {
+		return min(cut, i+k)
+	}
+	return cut
+}
+
 func isBase64URL(c byte) bool { return isAlnum(rune(c)) || c == '-' || c == '_' }
 
 func jwtHeader(part []byte) bool {

@@ -9,26 +9,69 @@ import (
 // tell by hand comes first, its regexp sees a short stretch of text last.
 func (s *ruleSet) find(text []byte, dst []Finding) []Finding {
 	var last window
-	for i := 0; ; i++ {
-		var hit uint64
-		if i, hit = s.words.next(text, i); hit == 0 {
-			return dst
+	for at := s.hits(text, 0); at.next(); {
+		for _, r := range s.byWord[at.word] {
+			w, fit := r.window(text, at.pos, len(s.words.list[at.word]))
+			if fit == unfit || w == last { // api_key has two keywords and one window
+				continue
+			}
+			last = w
+			dst = s.verify(text, w, dst)
 		}
-		for ; hit != 0; hit &= hit - 1 {
-			for _, word := range s.words.buckets[bits.TrailingZeros64(hit)] {
-				if !s.words.at(text, i, word) {
-					continue
+	}
+	return dst
+}
+
+// settled returns where text can be cut at or before cut: before the first
+// keyword that could still be that of a key when more text comes.
+func (s *ruleSet) settled(text []byte, cut int) int {
+	for at := s.hits(text, max(0, len(text)-maxKey-lineReach)); at.next() && at.pos < cut; {
+		for _, r := range s.byWord[at.word] {
+			w, fit := r.window(text, at.pos, len(s.words.list[at.word]))
+			switch {
+			case fit == unfit:
+			case fit == unsure, w.to+lineReach > len(text):
+				from := at.pos
+				if !r.assigned && r.head == nil {
+					from = max(0, from-r.before)
 				}
-				for _, r := range s.byWord[word] {
-					w, ok := r.window(text, i, len(s.words.list[word]))
-					if !ok || w == last { // api_key has two keywords and one window
-						continue
-					}
-					last = w
-					dst = s.verify(text, w, dst)
-				}
+				cut = min(cut, from)
 			}
 		}
+	}
+	return cut
+}
+
+// hits walks over the keywords in text.
+type hits struct {
+	set     *ruleSet
+	text    []byte
+	pos     int
+	word    uint16
+	buckets uint64   // at pos, still to be looked at
+	words   []uint16 // of a bucket, still to be looked at
+}
+
+func (s *ruleSet) hits(text []byte, from int) hits {
+	return hits{set: s, text: text, pos: from - 1}
+}
+
+func (h *hits) next() bool {
+	w := h.set.words
+	for {
+		for len(h.words) > 0 {
+			h.word, h.words = h.words[0], h.words[1:]
+			if w.at(h.text, h.pos, h.word) {
+				return true
+			}
+		}
+		if h.buckets == 0 {
+			if h.pos, h.buckets = w.next(h.text, h.pos+1); h.buckets == 0 {
+				return false
+			}
+		}
+		h.words = w.buckets[bits.TrailingZeros64(h.buckets)]
+		h.buckets &= h.buckets - 1
 	}
 }
 
@@ -38,24 +81,33 @@ type window struct {
 	from, to int
 }
 
+// fit tells whether a window can hold a match.
+type fit byte
+
+const (
+	unfit  fit = iota // it cannot, whatever follows
+	unsure            // it cannot as it is; the text ends too early to tell
+	fits
+)
+
 // window returns the stretch of text around the keyword text[at:at+n] that can
-// hold a match, or false when none can.
-func (r *rule) window(text []byte, at, n int) (window, bool) {
-	if r.assigned {
+// hold a match.
+func (r *rule) window(text []byte, at, n int) (window, fit) {
+	switch {
+	case r.assigned:
 		return r.assignment(text, at, n)
-	}
-	if r.head != nil {
-		if at+len(r.head) > len(text) {
-			return window{}, false
-		}
+	case r.head != nil:
 		for k := range r.head {
+			if at+k >= len(text) {
+				return window{}, unsure
+			}
 			if !r.head[k].has(text[at+k]) {
-				return window{}, false
+				return window{}, unfit
 			}
 		}
-		return window{r, max(0, at-1), min(len(text), at+r.after)}, true
+		return window{r, max(0, at-1), min(len(text), at+r.after)}, fits
 	}
-	return window{r, max(0, at-r.before), min(len(text), at+r.after)}, true
+	return window{r, max(0, at-r.before), min(len(text), at+r.after)}, fits
 }
 
 // maxName is how much of a name can follow its keyword: the rules allow 20
@@ -65,7 +117,7 @@ const maxName = 40
 // assignment looks for `name operator value` around a keyword in the name, as
 // gitleaks' rules write it: the rest of the name, up to 3 spaces or quotes, the
 // operator, up to 5 spaces or quotes, the value.
-func (r *rule) assignment(text []byte, at, n int) (window, bool) {
+func (r *rule) assignment(text []byte, at, n int) (window, fit) {
 	i := at + n
 	for k := 0; k < maxName && i < len(text) && (isName(text[i]) || text[i] == ' ' || text[i] == '\t'); k++ {
 		i++
@@ -77,8 +129,8 @@ func (r *rule) assignment(text []byte, at, n int) (window, bool) {
 	for k := 0; k < 9 && i < len(text) && (isOperator(text[i]) || isSpace(text[i]) || isQuote(text[i]) || text[i] == '\\'); k++ {
 		i++
 	}
-	if i == operator || !isOperator(text[operator]) {
-		return window{}, false
+	if operator < len(text) && (i == operator || !isOperator(text[operator])) {
+		return window{}, unfit
 	}
 	value := i
 	limit := min(len(text), value+maxKey)
@@ -87,14 +139,19 @@ func (r *rule) assignment(text []byte, at, n int) (window, bool) {
 	}
 	// The operator may have taken characters of the value: "=" is one of both.
 	slack := value - operator
-	if i-value+slack < r.minValue || r.maxValue >= 0 && i-value > r.maxValue {
-		return window{}, false
+	switch {
+	case r.maxValue >= 0 && i-value > r.maxValue:
+		return window{}, unfit
+	case i == len(text) && i-value < maxKey && i-value+slack < r.minValue:
+		return window{}, unsure
+	case i-value+slack < r.minValue:
+		return window{}, unfit
 	}
 	from := at
 	for k := 0; k < 50 && from > 0 && isName(text[from-1]); k++ {
 		from--
 	}
-	return window{r, from, min(len(text), i+2)}, true
+	return window{r, from, min(len(text), i+2)}, fits
 }
 
 // endsValue is what a value is followed by, after widen.

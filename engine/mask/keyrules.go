@@ -254,13 +254,16 @@ func (a *allowlist) allows(text []byte, secret, match [2]int) bool {
 	return false
 }
 
-// line returns the line around a match, up to 256 bytes to either side.
+// lineReach is how far an allow-list looks at the line beside a match.
+const lineReach = 256
+
+// line returns the line around a match, up to lineReach bytes to either side.
 func line(text []byte, match [2]int) []byte {
 	from, to := match[0], match[1]
-	for from > 0 && from > match[0]-256 && text[from-1] != '\n' {
+	for from > 0 && from > match[0]-lineReach && text[from-1] != '\n' {
 		from--
 	}
-	for to < len(text) && to < match[1]+256 && text[to] != '\n' {
+	for to < len(text) && to < match[1]+lineReach && text[to] != '\n' {
 		to++
 	}
 	return text[from:to]

@@ -47,6 +47,21 @@ func nextPrivateKey(text []byte, i int) (start, body, end int, open bool) {
 	}
 }
 
+// settledPrivateKey returns where text can be cut at or before cut: before the
+// opening line of a block whose end is not there yet.
+func settledPrivateKey(text []byte, cut int) int {
+	for i := max(0, cut-maxPrivateKey); ; {
+		start, body, _, open := nextPrivateKey(text, i)
+		if start < 0 || start >= cut {
+			return cut
+		}
+		if open {
+			return start
+		}
+		i = body
+	}
+}
+
 // dashedWord looks back from text[word:] for verb with dashes before it and
 // returns where these start; between verb and the words stands only what names
 // an algorithm.

@@ -6,9 +6,10 @@ const lookback = 1 << 10
 
 // Stream masks text that arrives in chunks, so that its output is the same as
 // Keyring.Text gives for the whole text, however it is split. It holds back
-// what may still turn out to be the start of a finding: some hundred bytes,
-// some KB where API keys or tokens are looked for, at most 64 KB after the
-// opening line of a private key. A Stream is for one goroutine.
+// what may still turn out to be the start of a finding: up to 1 KB (4 KB where
+// e-mail addresses are looked for), and what looks like the start of a token (at
+// most 16 KB), of a key (4 KB) or of a private key (64 KB). A Stream is for one
+// goroutine.
 type Stream struct {
 	keyring *Keyring
 	detect  *Detector
@@ -79,34 +80,24 @@ func (s *Stream) release(dst []byte, cut int) []byte {
 // lookahead returns how far from its start a finding can reach, with what is
 // looked at behind it, except for what settled handles.
 func (d *Detector) lookahead() int {
-	reach := 512 // numbers: 20 groups, each separator of 3 invisible-padded characters
 	if d.email {
-		reach = 2 << 10 // 320 characters of up to 4 bytes, and invisible ones
+		return 2 << 10 // 320 characters of up to 4 bytes, and invisible ones
 	}
-	if d.keys != nil {
-		reach = maxKey + lookback
-	}
-	if d.jwt {
-		reach = max(reach, maxJWT+1)
-	}
-	return reach
+	return 512 // a number of 20 groups, an opening line, a keyword
 }
 
-// settled returns where text can be cut at or before cut: not after the
-// opening line of a private key whose end is not there yet.
+// settled returns where text can be cut at or before cut, so that what comes
+// cannot change what is found before: not within a private key whose end is
+// not there yet, a token that the text breaks off, or what may become a key.
 func (d *Detector) settled(text []byte, cut int) int {
-	if !d.privateKey {
-		return cut
+	if d.jwt {
+		cut = settledJWT(text, cut)
 	}
-	from := max(0, cut-maxPrivateKey)
-	for i := from; ; {
-		start, body, _, open := nextPrivateKey(text, i)
-		if start < 0 || start >= cut {
-			return cut
-		}
-		if open {
-			return start
-		}
-		i = body
+	if d.keys != nil {
+		cut = d.keys.settled(text, cut)
 	}
+	if d.privateKey {
+		cut = settledPrivateKey(text, cut)
+	}
+	return cut
 }
