@@ -300,7 +300,11 @@ func (p *scene) revoke(ctx context.Context) error {
 		if after > time.Second {
 			return fmt.Errorf("the connection was cut only after %v", after)
 		}
-		p.out.check("the live connection was cut %d ms after the command returned", after.Milliseconds())
+		when := "before the command had returned"
+		if after > 0 {
+			when = fmt.Sprintf("%d ms after the command returned", after.Milliseconds())
+		}
+		p.out.check("the live connection was cut %s", when)
 	case <-time.After(patience):
 		return errors.New("the connection was not cut")
 	}
