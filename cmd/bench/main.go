@@ -16,6 +16,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -29,18 +31,29 @@ type options struct {
 	rounds  int
 	seconds int
 	idle    int
+	modes   string
+	clients string
+	only    string
 }
+
+// defaultBundle has the demo's packs, with one masked column and nobody to wait
+// for.
+const defaultBundle = "policies/lib,policies/postgres/complete,policies/postgres/no_destructive_ddl,policies/postgres/where_required," +
+	"policies/postgres/pii_masks,policies/postgres/row_limits,policies/postgres/prod_writes,bundles/bench"
 
 func main() {
 	var o options
 	flag.StringVar(&o.dir, "dir", "build/bench", "folder for the servers' files")
 	flag.StringVar(&o.regate, "regate", "bin/regate", "the gateway's program")
-	flag.StringVar(&o.bundle, "bundle", "bundles/bench", "the policy bundle to run with")
+	flag.StringVar(&o.bundle, "bundle", defaultBundle, "folders of the policy bundle, separated by commas")
 	flag.IntVar(&o.scale, "scale", 10, "pgbench's scale factor")
 	flag.IntVar(&o.rows, "rows", 1_000_000, "rows of the large SELECT")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds; medians are reported")
 	flag.IntVar(&o.seconds, "seconds", 4, "length of each pgbench run, in seconds")
 	flag.IntVar(&o.idle, "idle", 500, "idle sessions for the memory figure")
+	flag.StringVar(&o.modes, "modes", "simple,prepared", "pgbench's query modes")
+	flag.StringVar(&o.clients, "clients", "1,8,32", "numbers of pgbench's clients")
+	flag.StringVar(&o.only, "only", "pgbench,large,idle", "what to measure")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -65,20 +78,20 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer s.stop()
-	figures, err := s.throughput(ctx, o)
-	if err != nil {
-		return err
+	var figures []figure
+	for _, part := range []struct {
+		name    string
+		measure func(context.Context, options) ([]figure, error)
+	}{{"pgbench", s.throughput}, {"large", s.largeSelect}, {"idle", s.idleMemory}} {
+		if !slices.Contains(strings.Split(o.only, ","), part.name) {
+			continue
+		}
+		measured, err := part.measure(ctx, o)
+		if err != nil {
+			return err
+		}
+		figures = append(figures, measured...)
 	}
-	large, err := s.largeSelect(ctx, o)
-	if err != nil {
-		return err
-	}
-	figures = append(figures, large...)
-	idle, err := s.idleMemory(ctx, o)
-	if err != nil {
-		return err
-	}
-	figures = append(figures, idle...)
 	raw, err := json.MarshalIndent(figures, "", "  ")
 	if err != nil {
 		return err

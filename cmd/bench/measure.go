@@ -80,8 +80,12 @@ func median(v []float64) float64 {
 func (s *servers) throughput(ctx context.Context, o options) ([]figure, error) {
 	var figures []figure
 	fmt.Printf("\n%-10s %7s  %10s %10s %10s   %s\n", "mode", "clients", "direct", "pgbouncer", "regate", "regate/pgbouncer  regate/direct  CPU µs/tx (pgbouncer, regate)")
-	for _, mode := range []string{"simple", "prepared"} {
-		for _, clients := range []int{1, 8, 32} {
+	for _, mode := range strings.Split(o.modes, ",") {
+		for _, number := range strings.Split(o.clients, ",") {
+			clients, err := strconv.Atoi(number)
+			if err != nil {
+				return nil, err
+			}
 			tps := map[string][]float64{}
 			cost := map[string][]float64{}
 			for range o.rounds {

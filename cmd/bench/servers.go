@@ -243,11 +243,15 @@ func (s *servers) startGateway(ctx context.Context, o options) (peer, error) {
 	if err := os.WriteFile(filepath.Join(s.dir, "password"), []byte(s.cluster.Password), 0o600); err != nil {
 		return peer{}, err
 	}
-	bundle, err := filepath.Abs(o.bundle)
-	if err != nil {
-		return peer{}, err
+	var paths []string
+	for _, p := range strings.Split(o.bundle, ",") {
+		p, err := filepath.Abs(p)
+		if err != nil {
+			return peer{}, err
+		}
+		paths = append(paths, p)
 	}
-	config := fmt.Sprintf(gatewayConfig, admin, s.dir, issuer, bundle, front, s.cluster.Port, pgtest.Superuser)
+	config := fmt.Sprintf(gatewayConfig, admin, s.dir, issuer, strings.Join(paths, ", "), front, s.cluster.Port, pgtest.Superuser)
 	path := filepath.Join(s.dir, "regate.yaml")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		return peer{}, err
