@@ -54,6 +54,11 @@ func newCopyCSV(p *Plan, o CopyOptions) (*copyCSV, error) {
 
 // split looks for a newline outside of quotes.
 func (f *copyCSV) split(b []byte) (int, error) {
+	if f.scanned == 0 {
+		if i := bytes.IndexByte(b, '\n'); i >= 0 && bytes.IndexByte(b[:i], f.quote) < 0 {
+			return i + 1, nil
+		}
+	}
 	for i := f.scanned; i < len(b); i++ {
 		c := b[i]
 		switch {
@@ -108,14 +113,15 @@ func (f *copyCSV) rewrite(dst, row []byte) ([]byte, error) {
 // value returns where the value that starts at pos ends.
 func (f *copyCSV) value(row []byte, pos int) (int, error) {
 	if row[pos] != f.quote {
-		for ; ; pos++ {
-			switch row[pos] {
-			case '\n', f.delimiter:
-				return pos, nil
-			case f.quote:
-				return 0, fmt.Errorf("%w: quote within a value", ErrMalformed)
-			}
+		end := len(row) - 1
+		if i := bytes.IndexByte(row[pos:end], f.delimiter); i >= 0 {
+			end = pos + i
 		}
+		// A newline can be here only within quotes, which are not.
+		if bytes.IndexByte(row[pos:end], f.quote) >= 0 || bytes.IndexByte(row[pos:end], '\n') >= 0 {
+			return 0, fmt.Errorf("%w: quote or newline within a value", ErrMalformed)
+		}
+		return end, nil
 	}
 	for pos++; pos < len(row); pos++ {
 		switch c := row[pos]; {

@@ -87,6 +87,13 @@ func (t *copyText) rewrite(dst, row []byte) ([]byte, error) {
 
 // value returns where the value that starts at pos ends.
 func (t *copyText) value(row []byte, pos int) (int, error) {
+	end := len(row) - 1
+	if i := bytes.IndexByte(row[pos:end], t.delimiter); i >= 0 {
+		end = pos + i
+	}
+	if bytes.IndexByte(row[pos:end], '\\') < 0 {
+		return end, nil
+	}
 	for ; ; pos++ {
 		switch row[pos] {
 		case '\n', t.delimiter:
