@@ -203,7 +203,7 @@ func (b *builder) itemOf(fields []*pg_query.Node, sc *scope) *item {
 		}
 	}
 	if it == nil {
-		b.dontKnow("column", strings.Join(parts, ".")+".…", whyNotInScope)
+		b.dontKnow("range", strings.Join(parts, "."), whyNotInScope)
 	}
 	return it
 }

@@ -130,6 +130,7 @@ func (b *builder) invoke(parts []string, args []value, filter bool) value {
 		}
 		if !b.runs(f) {
 			v.how = input.Opaque
+			b.effects.CatalogChange = b.effects.CatalogChange || f.Category == catalog.Unknown && f.Volatility == "volatile"
 		}
 		if f.Category == catalog.SessionState {
 			v.how = input.Opaque // a parameter can hold what was put there
@@ -181,6 +182,10 @@ func (b *builder) runs(f *catalog.Function) bool {
 		b.hides("function", f.QualifiedName(), whyDangerous)
 	default:
 		b.hides("function", f.QualifiedName(), whyCode)
+		b.effects.SettingsChange = true
+		if f.Volatility == "volatile" {
+			b.effects.MayCreateTemp = true
+		}
 	}
 	return false
 }

@@ -244,6 +244,7 @@ func (b *builder) targetList(list []*pg_query.Node, sc *scope) ([]column, bool) 
 			continue
 		}
 		v := b.expr(t.Val, sc, false)
+		b.read(v, false)
 		name := t.Name
 		if name == "" {
 			name = columnName(t.Val)

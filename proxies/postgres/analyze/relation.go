@@ -259,6 +259,8 @@ func (b *builder) expand(r *catalog.Relation) {
 		b.functions[f] = true
 	}
 	b.action.Opaque = b.action.Opaque || v.opaque
+	b.effects.SettingsChange = b.effects.SettingsChange || v.opaque
+	b.effects.MayCreateTemp = b.effects.MayCreateTemp || v.opaque
 	b.action.Writes = b.action.Writes || v.writes
 	for _, u := range v.unknown {
 		if !slices.Contains(b.unknown, u) {
@@ -377,6 +379,9 @@ func (b *builder) withFields(v value) value {
 		all = union(all, from)
 	}
 	v.from = all
+	if v.how == input.Constant {
+		v.how = input.Derived
+	}
 	return v
 }
 

@@ -21,7 +21,7 @@ func (t *TempRelations) After(st *Statement) *TempRelations {
 			flows = append(flows, f)
 		}
 	}
-	if !made && !e.MayCreateTemp && !e.DropsTemp && !st.Facts.Action.Opaque && len(flows) == 0 {
+	if !made && !e.MayCreateTemp && !e.DropsTemp && len(flows) == 0 {
 		return t
 	}
 	next := &TempRelations{}
@@ -38,7 +38,7 @@ func (t *TempRelations) After(st *Statement) *TempRelations {
 			return slices.Contains(st.Facts.Statement.Objects, "pg_temp."+r.Name)
 		})
 	}
-	if e.MayCreateTemp || st.Facts.Action.Opaque || made && !c.ColumnsKnown {
+	if e.MayCreateTemp || made && !c.ColumnsKnown {
 		next.Uncertain = true
 	}
 	if made && c.ColumnsKnown {
@@ -47,6 +47,42 @@ func (t *TempRelations) After(st *Statement) *TempRelations {
 	}
 	for i, r := range next.Relations {
 		next.Relations[i] = r.with(flows)
+	}
+	return next
+}
+
+// TempProbe is a query whose rows, the name of a temporary relation and of one
+// of its columns, tell what the session really has. It runs in the session.
+const TempProbe = `SELECT c.relname, a.attname FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid
+WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()
+AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+AND c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','v','m','p','f','S']::pg_catalog."char"[])
+ORDER BY c.relname, a.attnum`
+
+// Probed is what the rows of TempProbe say, with the lineage that t knows of
+// the relations that are still as they were. Where the values of others came
+// from is not known.
+func (t *TempRelations) Probed(rows [][2]string) *TempRelations {
+	next := &TempRelations{}
+	for _, row := range rows {
+		n := len(next.Relations)
+		if n == 0 || next.Relations[n-1].Name != row[0] {
+			next.Relations = append(next.Relations, &TempRelation{Name: row[0]})
+			n++
+		}
+		r := next.Relations[n-1]
+		r.Columns = append(r.Columns, Output{Name: row[1], Derivation: input.Opaque})
+	}
+	if t == nil {
+		return next
+	}
+	for i, r := range next.Relations {
+		for _, known := range t.Relations {
+			if known.Name == r.Name && slices.EqualFunc(known.Columns, r.Columns, func(a, b Output) bool { return a.Name == b.Name }) {
+				next.Relations[i] = known
+			}
+		}
 	}
 	return next
 }
