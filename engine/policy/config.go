@@ -59,8 +59,7 @@ type Bundle struct {
 	Polling Polling
 	// Auth holds credentials for a remote source. Nil: none.
 	Auth *Auth
-	// MaxBytes bounds the bundle, packed and unpacked. 0 means 64 MiB. Of an OCI
-	// artifact it bounds each file.
+	// MaxBytes bounds the bundle, packed and unpacked. 0 means 64 MiB.
 	MaxBytes int64
 }
 

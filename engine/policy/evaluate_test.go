@@ -33,8 +33,11 @@ func TestCancelledRequestDenies(t *testing.T) {
 	e := policyEngine(t, endless, func(c *Config) { c.Timeout = time.Hour })
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	expect(t, e.Evaluate(ctx, selectDoc()), Deny, "engine/timeout")
-	expect(t, e.Evaluate(ctx, selectDoc()), Deny, "engine/error") // not even begun
+	// On a busy machine it may not even have begun.
+	if r := e.Evaluate(ctx, selectDoc()); r.Effect != Deny || reasonIDs(r) != ReasonTimeout && reasonIDs(r) != ReasonError {
+		t.Error(show(r))
+	}
+	expect(t, e.Evaluate(ctx, selectDoc()), Deny, "engine/error")
 }
 
 func TestPanicsDeny(t *testing.T) {

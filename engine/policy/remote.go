@@ -311,7 +311,7 @@ func (e *Engine) remoteStatus(s opabundle.Status) {
 type guard struct {
 	inner   rest.HTTPAuthPlugin
 	limit   int64
-	archive bool      // the body is the bundle itself
+	archive bool      // every body is a bundle; otherwise those that look like one
 	signer  *s3Signer // nil: inner logs in
 }
 
@@ -373,10 +373,6 @@ func (t *guardedTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 	if err != nil || resp.StatusCode != http.StatusOK || req.Method != http.MethodGet {
 		return resp, err
 	}
-	if !t.archive {
-		resp.Body = &limitedBody{Reader: &io.LimitedReader{R: resp.Body, N: t.limit + 1}, Closer: resp.Body, limit: t.limit}
-		return resp, nil
-	}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, t.limit+1))
 	_ = resp.Body.Close() // read to its end or given up
 	if err != nil {
@@ -385,7 +381,8 @@ func (t *guardedTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 	if int64(len(raw)) > t.limit {
 		return nil, fmt.Errorf("%w: more than %d bytes packed", errTooLarge, t.limit)
 	}
-	if len(raw) > 0 {
+	// A registry also answers with JSON.
+	if t.archive && len(raw) > 0 || bytes.HasPrefix(raw, gzipMagic) {
 		if err := checkArchive(raw, t.limit); err != nil {
 			return nil, err
 		}
@@ -394,21 +391,7 @@ func (t *guardedTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 	return resp, nil
 }
 
-// limitedBody fails once more than the limit was read.
-type limitedBody struct {
-	io.Reader
-	io.Closer
-	limit, read int64
-}
-
-// Read implements io.Reader.
-func (b *limitedBody) Read(p []byte) (int, error) {
-	n, err := b.Reader.Read(p)
-	if b.read += int64(n); b.read > b.limit {
-		return n, fmt.Errorf("%w: more than %d bytes packed", errTooLarge, b.limit)
-	}
-	return n, err
-}
+var gzipMagic = []byte{0x1f, 0x8b}
 
 // opaLogger hands OPA's log lines on. OPA is chatty: its info is debug here.
 type opaLogger struct{ log logrus.FieldLogger }
