@@ -12,7 +12,7 @@ func (s *ruleSet) find(text []byte, dst []Finding) []Finding {
 	for at := s.hits(text, 0); at.next(); {
 		for _, r := range s.byWord[at.word] {
 			w, fit := r.window(text, at.pos, len(s.words.list[at.word]))
-			if fit == unfit || w == last { // api_key has two keywords and one window
+			if fit != fits || w == last { // api_key has two keywords and one window
 				continue
 			}
 			last = w
@@ -32,7 +32,7 @@ func (s *ruleSet) settled(text []byte, cut int) int {
 			case fit == unfit:
 			case fit == unsure, w.to+lineReach > len(text):
 				from := at.pos
-				if !r.assigned && r.head == nil {
+				if !r.anchored() {
 					from = max(0, from-r.before)
 				}
 				cut = min(cut, from)
@@ -96,19 +96,33 @@ func (r *rule) window(text []byte, at, n int) (window, fit) {
 	switch {
 	case r.assigned:
 		return r.assignment(text, at, n)
-	case r.head != nil:
-		for k := range r.head {
-			if at+k >= len(text) {
-				return window{}, unsure
-			}
-			if !r.head[k].has(text[at+k]) {
-				return window{}, unfit
-			}
+	case r.heads != nil:
+		if r.bounded && at > 0 && isWord(text[at-1]) {
+			return window{}, unfit
 		}
-		return window{r, max(0, at-1), min(len(text), at+r.after)}, fits
+		best := unfit
+		for _, head := range r.heads {
+			best = max(best, headFits(head, text[at:]))
+		}
+		return window{r, at, min(len(text), at+r.after)}, best
 	}
 	return window{r, max(0, at-r.before), min(len(text), at+r.after)}, fits
 }
+
+func headFits(head []byteSet, text []byte) fit {
+	for k := range head {
+		if k >= len(text) {
+			return unsure
+		}
+		if !head[k].has(text[k]) {
+			return unfit
+		}
+	}
+	return fits
+}
+
+// anchored tells whether a match starts where the window does.
+func (r *rule) anchored() bool { return r.assigned || r.heads != nil }
 
 // maxName is how much of a name can follow its keyword: the rules allow 20
 // characters, and some have more of the name before these.
@@ -163,6 +177,8 @@ func endsValue(c byte) bool {
 	return isSpace(c) || isQuote(c)
 }
 
+func isWord(c byte) bool { return isAlnum(rune(c)) || c == '_' }
+
 func isName(c byte) bool {
 	return isAlnum(rune(c)) || c == '_' || c == '.' || c == '-'
 }
@@ -201,6 +217,9 @@ func (s *ruleSet) verify(text []byte, w window, dst []Finding) []Finding {
 		}
 		if s.secret(r, text, secret, match) {
 			dst = append(dst, Finding{KindAPIKey, secret[0], secret[1]})
+		}
+		if r.anchored() {
+			return dst
 		}
 		from = max(match[1], from+1)
 	}

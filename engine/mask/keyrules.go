@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 	"sync"
 
@@ -67,9 +68,11 @@ type rule struct {
 	allow   []allowlist
 	re      lazyRegexp
 
-	// head holds what the first bytes of a match can be, where every match
-	// starts with the keyword: most false hits end here.
-	head []byteSet
+	// heads hold what the first bytes of a match can be, where every match
+	// starts with a keyword: most false hits end here. bounded: no letter, digit
+	// or underscore stands before it.
+	heads   [][]byteSet
+	bounded bool
 	// assigned: the rule is gitleaks' `name operator value`, and a value has
 	// minValue to maxValue bytes (0: any). The operator is looked for by hand.
 	assigned           bool
@@ -152,27 +155,34 @@ func newRule(t ruleTable) (*rule, error) {
 		}
 		r.allow = append(r.allow, newAllowlist(a))
 	}
-	low, high := width(tree)
+	_, high := width(tree)
 	r.before, r.after = 300, maxKey
 	if high >= 0 {
 		r.after = min(high+8, maxKey)
 	}
 	if name, _, ok := strings.Cut(t.Regex, assignment); ok && tree.Op != syntax.OpAlternate && named(name, t.Keywords) {
 		if value := capture(tree, max(1, t.SecretGroup)); value != nil {
-			r.assigned = true
+			r.assigned, r.re.expr = true, anchored(t.Regex)
 			r.minValue, r.maxValue = width(value)
 			return r, nil
 		}
 	}
-	head := heads(tree, low)
-	for _, word := range t.Keywords {
-		if !startsWith(head, strings.ToLower(word)) {
+	all := leads(nil, []*syntax.Regexp{tree})
+	for _, head := range all {
+		if !slices.ContainsFunc(t.Keywords, func(word string) bool { return startsWith(head, strings.ToLower(word)) }) {
 			return r, nil
 		}
 	}
-	r.head = head
+	if len(all) > 0 {
+		r.heads, r.re.expr = all, anchored(t.Regex)
+		r.bounded = strings.HasPrefix(t.Regex, `\b`) || strings.HasPrefix(t.Regex, `(?i)\b`)
+	}
 	return r, nil
 }
+
+// anchored lets a regexp match at the start of a window alone. A boundary of
+// words there is checked by hand, since a window has nothing before it.
+func anchored(expr string) string { return `\A(?:` + expr + `)` }
 
 // named tells whether the keywords are words of the name, not of the value.
 func named(name string, keywords []string) bool {

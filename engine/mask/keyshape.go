@@ -2,6 +2,7 @@ package mask
 
 import (
 	"regexp/syntax"
+	"slices"
 	"unicode"
 )
 
@@ -22,11 +23,37 @@ func (s byteSet) within(o byteSet) bool {
 // maxHead is how many bytes of a match are known beforehand.
 const maxHead = 24
 
-// heads returns what the first bytes of a match of tree can be, as far as each
-// byte is one literal or one class.
-func heads(tree *syntax.Regexp, low int) []byteSet {
-	list, _ := appendHead(nil, tree)
-	return list[:min(len(list), low)]
+// maxLeads bounds the alternatives that a match can start with.
+const maxLeads = 16
+
+// leads returns what the first bytes of a match of the parts, one after
+// another, can be, as far as each byte is one literal or one class: a list for
+// each alternative among the first bytes. It returns nil when there are more
+// than maxLeads.
+func leads(prefix []byteSet, parts []*syntax.Regexp) [][]byteSet {
+	for len(parts) > 0 && len(prefix) < maxHead {
+		first, rest := parts[0], parts[1:]
+		switch {
+		case first.Op == syntax.OpCapture, first.Op == syntax.OpConcat:
+			parts = slices.Concat(first.Sub, rest)
+			continue
+		case first.Op == syntax.OpAlternate && len(prefix) < 4:
+			var all [][]byteSet
+			for _, sub := range first.Sub {
+				some := leads(prefix, slices.Concat([]*syntax.Regexp{sub}, rest))
+				if all = append(all, some...); some == nil || len(all) > maxLeads {
+					return nil
+				}
+			}
+			return all
+		}
+		var whole bool
+		if prefix, whole = appendHead(slices.Clone(prefix), first); !whole {
+			break
+		}
+		parts = rest
+	}
+	return [][]byteSet{prefix[:min(len(prefix), maxHead)]}
 }
 
 // appendHead tells in addition whether all of tree is in the list, so that
