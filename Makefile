@@ -5,6 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 export CGO_ENABLED := 1
+# .ci/setup puts a Node.js there where the system's is too old.
+export PATH := $(CURDIR)/build/tools/node/bin:$(PATH)
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
@@ -44,10 +46,11 @@ lint: $(TOOLS)/staticcheck $(TOOLS)/govulncheck $(TOOLS)/opa ## check formatting
 	.ci/vulncheck $(TOOLS)/govulncheck
 
 .PHONY: bench
-bench: $(TOOLS)/benchstat ## pgbench through regate, pgbouncer and direct; writes build/bench.json
+bench: build ## pgbench direct, through pgbouncer and through regate; writes build/bench.json
 	@.ci/setup compiler postgres pgbouncer
 	@mkdir -p build
-	go run ./cmd/bench $(BENCH)
+	go build -trimpath -o build/bin/bench ./cmd/bench
+	build/bin/bench $(BENCH)
 
 .PHONY: demo
 demo: ## show regate at work; KEEP=1 leaves it running
