@@ -11,7 +11,5 @@ const (
 	ReasonHoldFailed     = "approval/unavailable" // the approval store cannot be reached
 	ReasonCancelled      = "approval/cancelled"   // the agent gave up while the request was held
 	ReasonExpired        = "identity/expired"     // the session's token has expired
-	ReasonRevoked        = "identity/revoked"     // the token, subject, client or target was revoked
-	ReasonRevocationDown = "identity/revocation-unavailable"
-	ReasonDraining       = "engine/draining" // the gateway is shutting down
+	ReasonDraining       = "engine/draining"      // the gateway is shutting down
 )

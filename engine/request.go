@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/regate-dev/regate/engine/identity"
 	"github.com/regate-dev/regate/engine/input"
 	"github.com/regate-dev/regate/engine/policy"
 	"github.com/regate-dev/regate/engine/record"
@@ -19,8 +20,14 @@ func (s *Session) Request(ctx context.Context, req *Request) (*Turn, error) {
 	if why := s.ended.Load(); why != nil {
 		return nil, why
 	}
-	if err := s.gate.cfg.Revocations.Healthy(); err != nil {
-		return nil, identityFatal(ReasonRevocationDown)
+	if err := s.gate.stillTrusted(s.identity, s.hello.Target.Name); err != nil {
+		denial := identityDenial(err)
+		if denial.Reason() == identity.ReasonRevocationsStale {
+			denial.Fatal = false // it passes
+			return nil, denial
+		}
+		s.end(denial)
+		return nil, s.ended.Load()
 	}
 	turn, err := s.decide(ctx, req, input.StageRequest)
 	if err != nil {

@@ -87,10 +87,7 @@ func (g *Gate) stillTrusted(id *identity.Identity, target string) error {
 	if rev := g.cfg.Revocations.Match(id, target); rev != nil {
 		return identity.Refusal(identity.ReasonRevoked, nil)
 	}
-	if !g.cfg.Clock().Before(id.ExpiresAt) {
-		return identity.Refusal(identity.ReasonExpired, nil)
-	}
-	return nil
+	return g.cfg.Verifier.Still(id)
 }
 
 func identityDenial(err error) *Denial {
@@ -129,15 +126,26 @@ func (g *Gate) Open(ctx context.Context, h Hello) (*Session, error) {
 		return nil, denial
 	}
 	turn.Done(Outcome{Tag: "CONNECT"})
-	s.timer = time.AfterFunc(h.Identity.ExpiresAt.Sub(now), func() {
-		s.end(identityFatal(identity.ReasonExpired))
-	})
+	s.timer = time.AfterFunc(time.Hour, s.checkTrust)
+	s.timer.Reset(h.Identity.ExpiresAt.Sub(now))
 	g.sessions.add(s)
 	// A revocation between Authenticate and here found no session to cut.
 	if err := g.stillTrusted(s.identity, h.Target.Name); err != nil {
 		s.end(identityDenial(err))
 	}
 	return s, nil
+}
+
+// checkTrust ends the session when its token is no longer good. It runs from
+// the token's expiry on, as long as the issuer's clock skew still forgives it.
+func (s *Session) checkTrust() {
+	if err := s.gate.stillTrusted(s.identity, s.hello.Target.Name); err != nil {
+		s.end(identityDenial(err))
+		return
+	}
+	if s.ended.Load() == nil {
+		s.timer.Reset(time.Second)
+	}
 }
 
 func identityFatal(reason string) *Denial { return identityDenial(identity.Refusal(reason, nil)) }
