@@ -34,6 +34,7 @@ type options struct {
 	modes   string
 	clients string
 	only    string
+	profile string
 }
 
 // defaultBundle has the demo's packs, with one masked column and nobody to wait
@@ -54,6 +55,7 @@ func main() {
 	flag.StringVar(&o.modes, "modes", "simple,prepared", "pgbench's query modes")
 	flag.StringVar(&o.clients, "clients", "1,8,32", "numbers of pgbench's clients")
 	flag.StringVar(&o.only, "only", "pgbench,large,idle", "what to measure")
+	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of the gateway")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()

@@ -266,7 +266,11 @@ func (s *servers) startGateway(ctx context.Context, o options) (peer, error) {
 	if err := await(ctx, "the issuer", dialable(issuer)); err != nil {
 		return peer{}, err
 	}
-	cmd, err := s.launch(regate, "serve", "-c", path)
+	args := []string{"serve", "-c", path}
+	if o.profile != "" {
+		args = append(args, "--cpu-profile", o.profile)
+	}
+	cmd, err := s.launch(regate, args...)
 	if err != nil {
 		return peer{}, err
 	}

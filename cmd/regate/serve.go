@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"syscall"
 	"time"
 
@@ -29,6 +30,7 @@ const (
 func newServeCmd() *cobra.Command {
 	var file string
 	var takeover bool
+	var profile string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the gateway in the foreground",
@@ -62,10 +64,16 @@ Health is at http://<admin.address>/healthz and /readyz, metrics at /metrics.`,
 			if err != nil {
 				return fmt.Errorf("start: %w", err)
 			}
+			stop, err := startProfile(profile)
+			if err != nil {
+				return err
+			}
+			defer stop()
 			return g.run(cmd.Context(), signals)
 		},
 	}
 	addConfigFlags(cmd, &file)
+	cmd.Flags().StringVar(&profile, "cpu-profile", "", "write a CPU profile of the run to this file, for go tool pprof")
 	cmd.Flags().BoolVar(&takeover, "recorder-takeover", false, "go on although the recorder's spool of another machine is lost, with the sessions in it that were not archived")
 	return cmd
 }
@@ -153,3 +161,21 @@ func (g *gateway) drain(ctx context.Context, signals <-chan os.Signal) {
 }
 
 func closeListener(l net.Listener) { _ = l.Close() }
+
+// startProfile writes a CPU profile to path until stop is called; "" writes none.
+func startProfile(path string) (stop func(), err error) {
+	if path == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = f.Close()
+	}, nil
+}
