@@ -17,12 +17,11 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	os.Exit(run(ctx, *dir, *regate, os.Getenv("KEEP") != "" && os.Getenv("KEEP") != "0"))
+	os.Exit(run(ctx, newScreen(os.Stdout), *dir, *regate, os.Getenv("KEEP") != "" && os.Getenv("KEEP") != "0"))
 }
 
 // run is the whole demo; it returns the exit status.
-func run(ctx context.Context, dir, regate string, keep bool) (status int) {
-	out := newScreen(os.Stdout)
+func run(ctx context.Context, out *screen, dir, regate string, keep bool) (status int) {
 	began := time.Now()
 	s, err := newStage(dir, regate, out)
 	if err != nil {

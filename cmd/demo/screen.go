@@ -20,9 +20,9 @@ type screen struct {
 	steps  int
 }
 
-func newScreen(f *os.File) *screen {
-	s := &screen{w: f, width: 100}
-	if term.IsTerminal(int(f.Fd())) {
+func newScreen(w io.Writer) *screen {
+	s := &screen{w: w, width: 100}
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		s.colour = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 40 {
 			s.width = w

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestDemo builds regate and runs the whole demo: an agent, a database, an
+// issuer and the gateway, each a process of its own.
+func TestDemo(t *testing.T) {
+	t.Chdir(filepath.Join("..", ".."))
+	dir := t.TempDir()
+	regate := filepath.Join(dir, "regate")
+	// With the flags of make build, so that it is compiled once for both.
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", regate, "./cmd/regate").CombinedOutput(); err != nil {
+		t.Fatalf("build regate: %v\n%s", err, out)
+	}
+	var seen strings.Builder
+	if status := run(t.Context(), newScreen(&seen), filepath.Join(dir, "demo"), regate, false); status != 0 {
+		t.Fatalf("status %d\n%s", status, seen.String())
+	}
+	if n := strings.Count(seen.String(), "✓"); n != 9 {
+		t.Errorf("%d checks\n%s", n, seen.String())
+	}
+}
+
+// TestStop ends the demo while it starts: nothing may be left.
+func TestStop(t *testing.T) {
+	t.Chdir(filepath.Join("..", ".."))
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var seen strings.Builder
+	regate, err := exec.LookPath("true") // never gets to run
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status := run(ctx, newScreen(&seen), filepath.Join(dir, "demo"), regate, false); status != 130 {
+		t.Fatalf("status %d\n%s", status, seen.String())
+	}
+}
