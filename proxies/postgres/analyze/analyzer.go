@@ -1,6 +1,8 @@
 package analyze
 
 import (
+	"sync"
+
 	"github.com/regate-dev/regate/proxies/postgres/catalog"
 )
 
@@ -22,7 +24,13 @@ type Options struct {
 type Analyzer struct {
 	options Options
 	cache   *cache
+	large   sync.Mutex // held while a large text is analysed
 }
+
+// largeText is the size from which texts are analysed one at a time: a parse
+// tree takes some hundred times the memory of its text, and a second for
+// each few hundred kilobytes.
+const largeText = 64 << 10
 
 // New returns an Analyzer.
 func New(o Options) *Analyzer {
@@ -47,6 +55,10 @@ func (a *Analyzer) Analyze(sql string, snap *catalog.Snapshot, set Settings) (*B
 	}
 	if err := prescan(sql, a.options); err != nil {
 		return nil, err
+	}
+	if len(sql) > largeText {
+		a.large.Lock()
+		defer a.large.Unlock()
 	}
 	b, cacheable, err := analyzeBatch(sql, snap, set)
 	if err != nil {

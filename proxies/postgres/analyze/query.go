@@ -27,8 +27,16 @@ func (b *builder) query(s *pg_query.SelectStmt, outer *scope) ([]column, bool) {
 	return columns, known
 }
 
+// maxColumns is the most that the server takes (MaxTupleAttributeNumber in
+// access/htup_details.h).
+const maxColumns = 1664
+
 func (b *builder) plainSelect(s *pg_query.SelectStmt, sc *scope) ([]column, bool) {
 	b.from(s.FromClause, sc)
+	if len(s.TargetList) > maxColumns {
+		b.hides("statement", "select", "more columns than the server takes")
+		return nil, false
+	}
 	columns, known := b.targetList(s.TargetList, sc)
 	b.where(s.WhereClause, sc)
 	// A name in GROUP BY, ORDER BY or DISTINCT ON can mean a result column.
