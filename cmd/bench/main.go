@@ -54,7 +54,7 @@ func main() {
 	flag.IntVar(&o.idle, "idle", 500, "idle sessions for the memory figure")
 	flag.StringVar(&o.modes, "modes", "simple,prepared", "pgbench's query modes")
 	flag.StringVar(&o.clients, "clients", "1,8,32", "numbers of pgbench's clients")
-	flag.StringVar(&o.only, "only", "pgbench,large,idle", "what to measure")
+	flag.StringVar(&o.only, "only", "idle,pgbench,large", "what to measure")
 	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of the gateway")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -84,7 +84,7 @@ func run(ctx context.Context, o options) error {
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context, options) ([]figure, error)
-	}{{"pgbench", s.throughput}, {"large", s.largeSelect}, {"idle", s.idleMemory}} {
+	}{{"idle", s.idleMemory}, {"pgbench", s.throughput}, {"large", s.largeSelect}} {
 		if !slices.Contains(strings.Split(o.only, ","), part.name) {
 			continue
 		}
