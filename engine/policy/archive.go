@@ -29,9 +29,13 @@ func checkArchive(raw []byte, limit int64) error {
 	}
 	counted := &io.LimitedReader{R: zr, N: limit + 1}
 	tr := tar.NewReader(counted)
+	var total int64 // what the headers say: a sparse file takes little of the archive
 	for files := 0; ; files++ {
 		h, err := tr.Next()
-		if counted.N <= 0 {
+		if h != nil {
+			total += h.Size
+		}
+		if counted.N <= 0 || total > limit || total < 0 {
 			return fmt.Errorf("%w: more than %d bytes unpacked", errTooLarge, limit)
 		}
 		if errors.Is(err, io.EOF) {
