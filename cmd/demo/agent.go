@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"strings"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -76,6 +75,3 @@ func (s *show) Write(b []byte) (int, error) {
 	}
 	return len(b), nil
 }
-
-// tidy puts a statement on one line.
-func tidy(sql string) string { return strings.Join(strings.Fields(sql), " ") }

@@ -183,8 +183,8 @@ func (s *stage) settings() []string {
 
 // answers waits until a URL answers 200.
 func (s *stage) answers(ctx context.Context, p *process, target string) error {
-	last := errors.New("no answer yet")
 	for {
+		var last error
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 		if err != nil {
 			return err

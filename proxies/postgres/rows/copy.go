@@ -27,12 +27,11 @@ const DefaultMaxRow = 64 << 20
 
 // Copy rewrites the data of one COPY … TO STDOUT. It is for one goroutine.
 type Copy struct {
-	columns []column
-	plan    *Plan
-	format  format
-	maxRow  int
-	carry   []byte // a row that has begun
-	err     error  // the first error; there is no way on from it
+	plan   *Plan
+	format format
+	maxRow int
+	carry  []byte // a row that has begun
+	err    error  // the first error; there is no way on from it
 }
 
 // format is one of COPY's formats.
