@@ -73,9 +73,11 @@ func (t *Turn) Response(ctx context.Context, fields []input.Field) ([]FieldRule,
 	return rules, nil
 }
 
-// fieldRule joins the field masks that reach f.
+// fieldRule joins the field masks that reach f. They are joined as a set: two
+// different partial masks redact, whatever else there is.
 func fieldRule(f input.Field, masks []policy.Mask) FieldRule {
 	var rule FieldRule
+	var partial, strongest *mask.Spec
 	for _, m := range masks {
 		if m.Field == "" || !Reaches(f, m.Field) {
 			continue
@@ -84,11 +86,19 @@ func fieldRule(f input.Field, masks []policy.Mask) FieldRule {
 			return FieldRule{Whole: true}
 		}
 		spec := specOf(m)
-		if rule.Spec != nil {
-			spec = mask.Join(*rule.Spec, spec)
+		if spec.Method == mask.Partial {
+			if partial != nil && *partial != spec {
+				spec = mask.Spec{Method: mask.Redact}
+			} else {
+				partial = &spec
+			}
 		}
-		rule.Spec, rule.Field = &spec, m.Field
+		if strongest != nil {
+			spec = mask.Join(*strongest, spec)
+		}
+		strongest, rule.Field = &spec, m.Field
 	}
+	rule.Spec = strongest
 	return rule
 }
 

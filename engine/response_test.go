@@ -40,6 +40,12 @@ func TestFieldRule(t *testing.T) {
 	if rule.Whole || rule.Spec == nil || rule.Spec.Method != mask.Hash {
 		t.Errorf("two masks on one value: %+v, want the stronger", rule)
 	}
+	last4, first1 := policy.Mask{Field: "public.users.email", Method: mask.Partial, Keep: 4}, policy.Mask{Field: "public.contacts.email", Method: mask.Partial, KeepFirst: 1}
+	for _, order := range [][]policy.Mask{{last4, contact, first1}, {contact, last4, first1}, {first1, last4, contact}} {
+		if rule := fieldRule(exact, order); rule.Spec == nil || rule.Spec.Method != mask.Redact {
+			t.Errorf("two different partial masks and a hash: %+v, want redact", rule.Spec)
+		}
+	}
 	derived := input.Field{Derivation: input.Derived, Sources: exact.Sources}
 	if rule := fieldRule(derived, []policy.Mask{email}); !rule.Whole {
 		t.Errorf("a masked field in an expression: %+v, want the whole value masked", rule)
