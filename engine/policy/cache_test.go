@@ -42,6 +42,14 @@ func TestNothingIsServedStale(t *testing.T) {
 		{"input.time in a template string", `deny contains {"id": "x"} if contains($"t={input.time}", "T10:")`, later, false},
 		{"input.time with every", `deny contains {"id": "x"} if { every t in [input.time] { t > "2026-11-23T09:30:00Z" } }`, later, false},
 		{"input.time in the head", `deny contains {"id": sprintf("x%s", [input.time])} if input.time > "2026-11-23T09:30:00Z"`, later, false},
+		{"input.time through an import", "import input.time as now\ndeny contains {\"id\": \"x\"} if now > \"2026-11-23T09:30:00Z\"", later, false},
+		{"input.time through a library", "import data.lib.clock\ndeny contains {\"id\": \"x\"} if clock.late", later, false},
+		{"input.time through a library by a computed name", `deny contains {"id": "x"} if { some k in ["late"]; data.lib.clock[k] }`, later, false},
+		{"input.time through all of a library", `deny contains {"id": "x"} if { c := data.lib.clock; c.late }`, later, false},
+		{"input.time through a replaced function", "import data.lib.clock\ndeny contains {\"id\": \"x\"} if clock.never(1) with clock.never as clock.late_at", later, false},
+		{"input.time through a replaced built-in", "import data.lib.clock\ndeny contains {\"id\": \"x\"} if is_number(1) with is_number as clock.late_at", later, false},
+		{"input.time through a replaced input", `deny contains {"id": "x"} if input.subject.id > "2026-11-23T09:30:00Z" with input.subject.id as input.time`, later, false},
+		{"input.time through replaced data", "deny contains {\"id\": \"x\"} if data.none.at > \"2026-11-23T09:30:00Z\" with data.none.at as input.time", later, false},
 		{"the clock", `deny contains {"id": "x"} if time.now_ns() >= time.parse_rfc3339_ns("2026-11-23T10:00:00Z")`, later, false},
 		{"the clock through a helper", "deny contains {\"id\": \"x\"} if late\nlate if time.now_ns() >= time.parse_rfc3339_ns(\"2026-11-23T10:00:00Z\")", later, false},
 		{"usage", `deny contains {"id": "x"} if input.session.usage.rows > 100`, used, false},
@@ -82,7 +90,10 @@ func TestNothingIsServedStale(t *testing.T) {
 		}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			e := policyEngine(t, "allow contains {\"id\": \"all\"} if true\n"+c.body)
+			e := newEngine(t, Config{Bundles: []Bundle{{Name: "t", URL: folder(t, map[string]string{
+				"p.rego":     module("t.p", c.body+"\nallow contains {\"id\": \"all\"} if true"),
+				"clock.rego": "package lib.clock\n\nlate if " + hour + "\n\nlate_at(_) if " + hour + "\n\nnever(_) if false\n",
+			})}}})
 			doc := selectDoc()
 			if got := e.Status().Packages[0].Cacheable; got != c.cacheable {
 				t.Fatalf("cacheable %v, want %v; reads %v", got, c.cacheable, e.Status().Packages[0].Reads)
