@@ -141,6 +141,14 @@ func malformed(what string) error {
 	return &engine.Denial{Reasons: []string{ReasonProtocol}, Message: "malformed " + what + " message", Hint: "use a driver that speaks the PostgreSQL protocol, version 3"}
 }
 
+func noStatement(name string) error {
+	return &engine.Denial{Reasons: []string{ReasonUnknownStatement}, Message: "prepared statement \"" + name + "\" does not exist", Hint: "prepare it in this session first"}
+}
+
+func noPortal(name string) error {
+	return &engine.Denial{Reasons: []string{ReasonUnknownPortal}, Message: "portal \"" + name + "\" does not exist", Hint: "bind it in this transaction first"}
+}
+
 func (s *session) parse(m []byte) error {
 	b := wire.NewBody(m)
 	name, text := string(b.Text()), string(b.Text())
@@ -216,14 +224,17 @@ func (s *session) bind(m []byte) error {
 		return malformed("Bind")
 	}
 	if st == nil {
-		return &engine.Denial{Reasons: []string{ReasonUnknownStatement}, Message: "prepared statement \"" + of + "\" does not exist", Hint: "prepare it in this session first"}
+		return noStatement(of)
 	}
 	// The target settles at Bind what the portal's names mean.
 	if err := s.refreshStatement(st); err != nil {
 		return err
 	}
+	if s.lookupStatement(of) != st {
+		return noStatement(of) // the target has just told that it is another one
+	}
 	p := &portal{name: name, statement: st, bound: st.parsed, values: append([]byte(nil), m...)}
-	p.doubt = st.parsed != nil && s.doubtful(st.parsed)
+	p.doubt = st.parsed != nil && (s.doubtful(st.parsed) || of != "" && (s.opaque || s.truth.opaque))
 	s.layPortal(name, p)
 	if st.parsed != nil && st.parsed.Facts.Action.Opaque {
 		// Planning may run functions: such a statement is decided before even
@@ -247,11 +258,11 @@ func (s *session) describe(m []byte) error {
 	switch kind {
 	case 'S':
 		if o.named = s.lookupStatement(name); o.named == nil {
-			return &engine.Denial{Reasons: []string{ReasonUnknownStatement}, Message: "prepared statement \"" + name + "\" does not exist", Hint: "prepare it in this session first"}
+			return noStatement(name)
 		}
 	case 'P':
 		if o.portal = s.lookupPortal(name); o.portal == nil {
-			return &engine.Denial{Reasons: []string{ReasonUnknownPortal}, Message: "portal \"" + name + "\" does not exist", Hint: "bind it in this transaction first"}
+			return noPortal(name)
 		}
 		o.portal.described = true
 	default:
@@ -271,7 +282,7 @@ func (s *session) execute(m []byte) error {
 	}
 	p := s.lookupPortal(name)
 	if p == nil {
-		return &engine.Denial{Reasons: []string{ReasonUnknownPortal}, Message: "portal \"" + name + "\" does not exist", Hint: "bind it in this transaction first"}
+		return noPortal(name)
 	}
 	if p.turn == nil && p.statement.parsed != nil {
 		if err := s.decidePortal(p); err != nil {

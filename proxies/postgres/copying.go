@@ -173,7 +173,8 @@ func copyOptions(c *analyze.Copy, binary bool) (rows.CopyOptions, error) {
 // copyIn relays what the agent sends for COPY … FROM STDIN, while the target's
 // answers go on being read.
 func (s *session) copyIn(m []byte, o *owed, t *turn) error {
-	if o.kind == 'E' {
+	extended := o.kind == 'E'
+	if extended {
 		// The target ignores the Sync that was sent behind the Execute; what
 		// else was sent is an error there.
 		if s.expect.only('S') {
@@ -191,12 +192,12 @@ func (s *session) copyIn(m []byte, o *owed, t *turn) error {
 	defer cancel()
 	_ = s.client.SetReadDeadline(zeroTime)
 	s.clientDeadline = zeroTime
-	go func() { done <- s.pumpCopy(ctx, t) }()
+	go func() { done <- s.pumpCopy(ctx, t, extended) }()
 	err := s.relayUntilCopyEnds(o, done)
 	cancel()
 	_ = s.client.SetReadDeadline(longAgo)
-	if pumped := <-done; err == nil {
-		err = pumped
+	if pumped := <-done; pumped != nil {
+		err = pumped // why the target was lost, too
 	}
 	s.clientDeadline = zeroTime
 	return err
@@ -242,11 +243,14 @@ func (s *session) relayUntilCopyEnds(o *owed, done chan error) error {
 
 // pumpCopy forwards CopyData until the agent ends it. What it sends is in the
 // journal before it is forwarded.
-func (s *session) pumpCopy(ctx context.Context, t *turn) error {
+func (s *session) pumpCopy(ctx context.Context, t *turn, extended bool) error {
 	var last engine.Release
 	ahead := 0 // bytes that may not be recorded yet
 	for ctx.Err() == nil {
-		m, err := s.cr.Next()
+		m, err := s.early, error(nil)
+		if s.early = nil; m == nil {
+			m, err = s.cr.Next()
+		}
 		if err != nil {
 			if isTimeout(err) {
 				return nil
@@ -290,7 +294,12 @@ func (s *session) pumpCopy(ctx context.Context, t *turn) error {
 			return s.targetError(err)
 		}
 		if m[0] != 'd' {
-			return nil
+			if extended {
+				// Otherwise the target tells how it went only at the Sync,
+				// which is read after that.
+				_, err = s.up.Write(wire.AppendFlush(nil))
+			}
+			return err
 		}
 	}
 	return nil

@@ -141,6 +141,9 @@ func (s *session) cancelTurn(t *turn) {
 // doubtful reports whether names in st may mean something else than the
 // analysis thinks.
 func (s *session) doubtful(st *analyze.Statement) bool {
+	if byName(st) && (s.opaque || s.truth.opaque) {
+		return true
+	}
 	return (s.changing || s.ending || s.unsettled()) && !nameFree(st)
 }
 

@@ -47,7 +47,35 @@ type gateway struct {
 	journal     *record.Journal
 	policy      *policy.Engine
 	gate        *engine.Gate
+	state_      *state.State
+	bundle      string // the folder of the policy in force
 	log         *logged
+}
+
+// setPolicy puts another policy into force.
+func (g *gateway) setPolicy(rego string) {
+	g.t.Helper()
+	changed := make(chan struct{}, 1)
+	defer g.policy.Subscribe(func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	})()
+	must(g.t, os.WriteFile(filepath.Join(g.bundle, "policy.rego"), []byte(rego), 0o600))
+	must(g.t, os.WriteFile(filepath.Join(g.bundle, ".manifest"), []byte(`{"revision":"2","roots":["regate/policies/test"]}`), 0o600))
+	for {
+		select {
+		case <-changed:
+			for _, b := range g.policy.Status().Bundles {
+				if b.Revision == "2" {
+					return
+				}
+			}
+		case <-time.After(20 * time.Second):
+			g.t.Fatal("the policy did not change")
+		}
+	}
 }
 
 // logged keeps what the gateway logs, and shows it when the test fails.
@@ -136,6 +164,7 @@ func start(t testing.TB, options ...option) *gateway {
 
 	st, err := state.Open(ctx, state.Options{Dir: t.TempDir()})
 	must(t, err)
+	g.state_ = st
 	t.Cleanup(func() { _ = st.Close(context.Background()) })
 	kv, err := st.KV(ctx, jetstream.KeyValueConfig{Bucket: "revocations"})
 	must(t, err)
@@ -156,6 +185,7 @@ func start(t testing.TB, options ...option) *gateway {
 	must(t, err)
 	t.Cleanup(verifier.Close)
 	dir := t.TempDir()
+	g.bundle = dir
 	must(t, os.WriteFile(filepath.Join(dir, "policy.rego"), []byte(set.policy), 0o600))
 	must(t, os.WriteFile(filepath.Join(dir, ".manifest"), []byte(`{"revision":"1","roots":["regate/policies/test"]}`), 0o600))
 	g.policy, err = policy.New(ctx, policy.Config{Bundles: []policy.Bundle{{Name: "test", Paths: []string{dir}}}, Logger: logger})

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -97,7 +98,8 @@ type session struct {
 	// swallow: the agent was told that a statement failed which the target
 	// has completed; what follows up to ReadyForQuery is not shown.
 	swallow bool
-	cut     bool // a write to the agent has failed
+	early   []byte // the first message of a COPY's data, when it came with the COPY itself
+	cut     bool   // a write to the agent has failed
 
 	clientDeadline, upstreamDeadline time.Time
 
@@ -421,7 +423,15 @@ func (s *session) handle(message []byte) error {
 	case 'X':
 		return errTerminated
 	case 'd', 'c', 'f':
-		return nil // of a COPY that has failed; PostgreSQL ignores them too
+		// Data for a COPY that is in the batch, or of one that has failed: the
+		// target ignores that, too.
+		if len(s.batch) == 0 || s.skip {
+			return nil
+		}
+		s.early = bytes.Clone(message)
+		err := s.runBatch('H', true)
+		s.early = nil
+		return err
 	default:
 		return &fatal{wire.Report{Severity: "FATAL", Code: "08P01", Message: "invalid frontend message type " + quoteByte(typ), Detail: "reason: " + ReasonProtocol}}
 	}

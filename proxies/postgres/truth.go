@@ -202,12 +202,12 @@ func (s *session) analysis(text string, mode analyze.Mode) (*analyze.Batch, erro
 		return nil, &engine.Denial{Reasons: []string{ReasonSessionChanged}, Message: "this statement cannot follow, before a Sync, one of which it is not known what it does", Hint: "send Sync first"}
 	}
 	s.snapshot = snapshot
-	dirty := s.truth.dirty // the analysis of EXECUTE may ask, too
+	dirty, opaque := s.truth.dirty, s.truth.opaque // the analysis of EXECUTE may ask, too
 	settings := s.truth.settings
 	settings.Mode = mode
 	settings.AST = s.srv.readsAST()
 	batch, err := s.srv.analyzer.Analyze(text, snapshot, settings)
-	if err != nil || !dirty || nameless(batch) || s.tx == 'E' || s.open || s.expect.len() > 0 {
+	if err != nil || !dirty || nameless(batch) && !opaque || s.tx == 'E' || s.open || s.expect.len() > 0 {
 		return batch, err
 	}
 	if s.truth.dirty {
