@@ -21,8 +21,10 @@ const (
 	// startTimeout bounds the start: opening the state, reading what is held
 	// and revoked. It does not wait for issuers, bundle servers or targets.
 	startTimeout = 60 * time.Second
-	// cutTimeout is what sessions have to say goodbye after the drain.
+	// cutTimeout is what running statements still have after the drain, and
+	// cutNow what they have after a second signal.
 	cutTimeout = 5 * time.Second
+	cutNow     = 500 * time.Millisecond
 	// closeTimeout bounds the flush of journal and archive.
 	closeTimeout = 30 * time.Second
 )
@@ -139,6 +141,7 @@ func (g *gateway) drain(ctx context.Context, signals <-chan os.Signal) {
 	}()
 	drained := time.NewTimer(g.cfg.DrainTimeout)
 	defer drained.Stop()
+	left := cutTimeout
 	select {
 	case <-done:
 		return
@@ -146,9 +149,10 @@ func (g *gateway) drain(ctx context.Context, signals <-chan os.Signal) {
 		g.log.WithField("sessions", len(g.gate.Live())).Warn("the drain timeout is over; ending the sessions that are left")
 	case <-signals:
 		g.log.WithField("sessions", len(g.gate.Live())).Warn("second signal; ending sessions at once")
+		left = cutNow
 	}
-	g.gate.Close() // every session is told why, and running statements are cancelled
-	grace := time.NewTimer(cutTimeout)
+	g.gate.Close() // idle sessions are told why and end; what runs may finish
+	grace := time.NewTimer(left)
 	defer grace.Stop()
 	select {
 	case <-done:
