@@ -342,6 +342,13 @@ func (b *builder) relationColumns(r *catalog.Relation, view *viewFacts, inherit 
 			}
 		}
 		how := input.Exact
+		for _, n := range c.From {
+			// What the server computes from a column tells of it.
+			if base := r.ColumnNumber(n); base != nil {
+				from = append(from, newSource(r.QualifiedName(), base.Name))
+				how = input.Derived
+			}
+		}
 		if carriers[r.QualifiedName()] {
 			how = input.Opaque
 		}

@@ -182,6 +182,7 @@ func (b *builder) into(i *pg_query.IntoClause) {
 	b.verb("create")
 	b.action.Writes, b.action.DDL = true, true
 	b.effects.CatalogChange = true
+	b.eventTriggers()
 	b.newRelation(i.Rel, "table")
 }
 
@@ -234,6 +235,21 @@ func (b *builder) creates(i *pg_query.IntoClause, columns []column, known, view 
 		c.Columns = append(c.Columns, output(col))
 	}
 	b.effects.Creates = c
+	b.mayBeTemp(c, i.OnCommit, view)
+}
+
+// mayBeTemp notes that it is not certain which temporary relations there are
+// after c is made: one that goes at COMMIT, a view over a temporary relation,
+// a table where pg_temp comes first in the path.
+func (b *builder) mayBeTemp(c *Created, onCommit pg_query.OnCommitAction, view bool) {
+	uncertain := c.Temp && (onCommit == pg_query.OnCommitAction_ONCOMMIT_DROP || !c.ColumnsKnown)
+	if !c.Temp && c.Schema == "" {
+		uncertain = len(b.set.SearchPath) > 0 && strings.HasPrefix(b.set.SearchPath[0], "pg_temp")
+		for name := range b.tables {
+			uncertain = uncertain || view && strings.HasPrefix(name, "pg_temp.")
+		}
+	}
+	b.effects.MayCreateTemp = b.effects.MayCreateTemp || uncertain
 }
 
 func (b *builder) createTableAs(s *pg_query.CreateTableAsStmt, text string) {
@@ -259,7 +275,7 @@ func (b *builder) createTableAs(s *pg_query.CreateTableAsStmt, text string) {
 		b.statement.ObjectKind = "materialized_view"
 	}
 	b.into(s.Into)
-	b.creates(s.Into, columns, known, false)
+	b.creates(s.Into, columns, known && !s.IfNotExists, false)
 }
 
 // reopen is an Output as a column again.
@@ -344,6 +360,7 @@ func (b *builder) execute(s *pg_query.ExecuteStmt) {
 		b.effects.Execute = &Execute{Name: s.Name}
 		return
 	}
+	b.unsafe = true // it is planned again when names mean something else
 	b.absorb(inner)
 	b.takeOutputs(inner)
 	b.effects = inner.Effects

@@ -37,6 +37,7 @@ func (b *builder) utility(n *pg_query.Node) {
 		b.action.DDL = true
 		b.effects.CatalogChange = true
 	}
+	b.eventTriggers()
 	sc := b.definitionScope(n)
 	switch s := n.GetNode().(type) {
 	case *pg_query.Node_ViewStmt:
@@ -73,6 +74,15 @@ func (b *builder) utility(n *pg_query.Node) {
 	b.objects(n)
 	b.definition(n, sc)
 	b.gives(nil, true, false)
+}
+
+// eventTriggers notes the functions that run with any statement of DDL.
+func (b *builder) eventTriggers() {
+	if b.snap != nil {
+		for _, f := range b.snap.EventTriggers() {
+			b.runs(f)
+		}
+	}
 }
 
 func (b *builder) tempIf(rv *pg_query.RangeVar) {
@@ -137,10 +147,9 @@ func (b *builder) createTable(s *pg_query.CreateStmt, sc *scope) {
 	if s.OfTypename != nil {
 		created.ColumnsKnown = false
 	}
-	if created.Temp {
-		b.effects.MayCreateTemp = !created.ColumnsKnown
-	}
+	created.ColumnsKnown = created.ColumnsKnown && !s.IfNotExists
 	b.effects.Creates = created
+	b.mayBeTemp(created, s.Oncommit, false)
 }
 
 // dropKinds are the objects whose names are relations'.

@@ -58,6 +58,8 @@ func Load(ctx context.Context, conn *pgx.Conn) (*Snapshot, error) {
 		{"foreign keys", l.references},
 		{"hidden functions", l.hidden},
 		{"foreign tables", l.foreign},
+		{"generated columns", l.generated},
+		{"event triggers", l.eventTriggers},
 	} {
 		if err := step.load(); err != nil {
 			return nil, fmt.Errorf("read the catalogue: %s: %w", step.name, err)
@@ -358,7 +360,7 @@ func (l *loader) references() error {
 // so these are the users' own.
 func (l *loader) hidden() error {
 	var rel, typ, fn OID
-	return l.each(`
+	err := l.each(`
 		WITH code AS (
 			SELECT classid, objid, refobjid AS fn FROM pg_depend
 			WHERE refclassid = 'pg_proc'::regclass
@@ -385,6 +387,42 @@ func (l *loader) hidden() error {
 			t.Checks = append(t.Checks, f)
 		}
 	}, &rel, &typ, &fn)
+	for _, r := range l.snap.relations {
+		for _, c := range r.Columns {
+			if t := l.snap.types[c.Type]; t != nil && len(t.Checks) > 0 {
+				r.Hidden = append(r.Hidden, t.Checks...)
+			}
+		}
+	}
+	return err
+}
+
+func (l *loader) generated() error {
+	var rel OID
+	var column, from int16
+	return l.each(`
+		SELECT objid, objsubid::int2, refobjsubid::int2 FROM pg_depend
+		WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND objid = refobjid
+		AND objsubid > 0 AND refobjsubid > 0
+		UNION -- since PostgreSQL 15 the expression has the dependency
+		SELECT adrelid, adnum, refobjsubid::int2 FROM pg_depend d JOIN pg_attrdef a ON a.oid = d.objid
+		WHERE classid = 'pg_attrdef'::regclass AND refclassid = 'pg_class'::regclass AND refobjid = adrelid
+		AND refobjsubid > 0 AND refobjsubid <> adnum`, func() {
+		if r := l.snap.relations[rel]; r != nil {
+			if c := r.ColumnNumber(column); c != nil && c.Generated {
+				c.From = append(c.From, from)
+			}
+		}
+	}, &rel, &column, &from)
+}
+
+func (l *loader) eventTriggers() error {
+	var fn OID
+	return l.each(`SELECT evtfoid FROM pg_event_trigger WHERE evtenabled <> 'D'`, func() {
+		if f := l.snap.functions[fn]; f != nil {
+			l.snap.events = append(l.snap.events, f)
+		}
+	}, &fn)
 }
 
 func (l *loader) foreign() error {

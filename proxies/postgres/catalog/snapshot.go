@@ -50,6 +50,7 @@ type Snapshot struct {
 	types     map[OID]*Type
 	typeNames map[name]*Type
 	operators map[name][]*Operator // only those outside pg_catalog
+	events    []*Function          // what event triggers run
 	casts     map[OID][]Cast       // user-defined casts, by target type
 	implicit  map[[2]OID]bool      // source and target types of implicit casts
 }
@@ -100,7 +101,9 @@ type Column struct {
 	Name      string
 	Type      OID
 	Generated bool // computed by the server from other columns
-	Default   bool
+	// From are the numbers of those columns.
+	From    []int16
+	Default bool
 }
 
 // Trigger is one user trigger.
@@ -321,6 +324,9 @@ func (s *Snapshot) TypeName(oid OID) string {
 func (s *Snapshot) Operators(schema, operator string) []*Operator {
 	return s.operators[name{schema, operator}]
 }
+
+// EventTriggers are the functions that run with statements of DDL.
+func (s *Snapshot) EventTriggers() []*Function { return s.events }
 
 // Casts returns the user-defined casts to a type.
 func (s *Snapshot) Casts(target OID) []Cast { return s.casts[target] }
