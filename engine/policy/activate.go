@@ -152,6 +152,13 @@ func lookup(data ast.Object, path []string) bool {
 // leads it into another bundle's place.
 func checkRoots(c candidate, modules map[string]*ast.Module) ast.Errors {
 	var problems ast.Errors
+	for _, name := range slices.Sorted(maps.Keys(c.bundles)) {
+		for _, root := range c.bundles[name].roots {
+			if underRoot(strings.Trim(root, "/"), "system") {
+				problems = append(problems, ast.NewError(codeRoots, nil, "bundle %s: root %q is where OPA keeps what it knows of bundles", name, root))
+			}
+		}
+	}
 	for _, id := range slices.Sorted(maps.Keys(modules)) {
 		name, ok := owningBundle(c.bundles, id)
 		if !ok {

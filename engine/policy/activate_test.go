@@ -144,6 +144,16 @@ func TestOverlappingRootsAreRefused(t *testing.T) {
 	expect(t, e.Evaluate(t.Context(), selectDoc()), Deny, "engine/no-bundle")
 }
 
+// OPA's own records of bundles are data too: a bundle must not write them.
+func TestSystemRootIsRefused(t *testing.T) {
+	e := startEngine(t, Config{Bundles: []Bundle{{Name: "t", URL: folder(t, map[string]string{
+		".manifest": `{"roots":["regate/policies/t","system/bundles/other"]}`, "p.rego": module("t.p", allowAll),
+	})}}})
+	if err := e.Ready(); err == nil || !strings.Contains(err.Error(), "where OPA keeps") {
+		t.Errorf("ready: %v", err)
+	}
+}
+
 // One broken bundle does not hold up the change of another.
 func TestBundlesAreLoadedOneByOneWhenTogetherTheyFail(t *testing.T) {
 	one := folder(t, map[string]string{".manifest": `{"roots":["regate/policies/t"]}`, "p.rego": module("t.p", allowAll)})

@@ -33,13 +33,13 @@ settings_known if {
 }
 
 mask contains object.union(how, {"id": "regate.sql_pii_masks/field", "field": field}) if {
-	some field, how in fields
 	not is_exempt
+	some field, how in fields
 }
 
 mask contains object.union(how, {"id": "regate.sql_pii_masks/detect", "detect": kind}) if {
-	some kind, how in detect
 	not is_exempt
+	some kind, how in detect
 }
 
 is_exempt if principal.in_any(exempt)
