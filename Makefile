@@ -28,7 +28,7 @@ setup: ## install what this machine lacks (Debian, Ubuntu)
 .PHONY: build
 build: ## build bin/regate
 	@.ci/setup compiler
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/regate ./cmd/regate
+	go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/regate ./cmd/regate
 
 .PHONY: test
 test: ## run every test, race detector on, PostgreSQL and OIDC providers included
@@ -49,15 +49,15 @@ lint: $(TOOLS)/staticcheck $(TOOLS)/govulncheck $(TOOLS)/opa ## check formatting
 bench: build ## pgbench direct, through pgbouncer and through regate; writes build/bench.json
 	@.ci/setup compiler postgres pgbouncer
 	@mkdir -p build
-	go build -trimpath -o build/bin/bench ./cmd/bench
+	go build -trimpath -buildvcs=false -o build/bin/bench ./cmd/bench
 	build/bin/bench $(BENCH)
 
 .PHONY: demo
 demo: ## show regate at work; KEEP=1 leaves it running
 	@.ci/setup compiler postgres
 	@mkdir -p build bin
-	@go build -trimpath -ldflags '$(LDFLAGS)' -o bin/regate ./cmd/regate
-	@go build -trimpath -o build/regate-demo ./cmd/demo
+	@go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/regate ./cmd/regate
+	@go build -trimpath -buildvcs=false -o build/regate-demo ./cmd/demo
 	@exec build/regate-demo
 
 .PHONY: fuzz
@@ -81,4 +81,4 @@ $(TOOLS)/benchstat: PACKAGE := golang.org/x/perf/cmd/benchstat
 $(TOOLS)/opa: PACKAGE := github.com/open-policy-agent/opa
 $(TOOLS)/%: .tools/go.mod .tools/go.sum
 	@mkdir -p $(TOOLS)
-	CGO_ENABLED=0 go -C .tools build -o ../$@ $(PACKAGE)
+	CGO_ENABLED=0 go -C .tools build -buildvcs=false -o ../$@ $(PACKAGE)
