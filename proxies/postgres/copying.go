@@ -271,14 +271,14 @@ func (s *session) pumpCopy(ctx context.Context, t *turn, extended bool) error {
 			}
 			if ahead += len(m); ahead > maxUnrecorded {
 				if err := last.Wait(ctx); err != nil {
-					return s.copyFails(err)
+					return s.copyFails(ctx, err)
 				}
 				ahead = 0
 			}
 		case 'c':
 			// What is not recorded is not committed.
 			if err := last.Wait(ctx); err != nil {
-				return s.copyFails(err)
+				return s.copyFails(ctx, err)
 			}
 		case 'f':
 		case 'H', 'S':
@@ -309,8 +309,12 @@ func (s *session) pumpCopy(ctx context.Context, t *turn, extended bool) error {
 // the journal has it, in bytes.
 const maxUnrecorded = 4 << 20
 
-// copyFails takes the target out of its COPY without a commit.
-func (s *session) copyFails(err error) error {
+// copyFails takes the target out of its COPY without a commit, unless it has
+// ended by itself.
+func (s *session) copyFails(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
 	_ = s.up.Close()
 	return err
 }

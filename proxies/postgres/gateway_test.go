@@ -48,6 +48,7 @@ type gateway struct {
 	policy      *policy.Engine
 	gate        *engine.Gate
 	state_      *state.State
+	login       string
 	bundle      string // the folder of the policy in force
 	log         *logged
 }
@@ -138,20 +139,22 @@ limit contains {"id": "test/rows", "rows": 5000} if input.action.verb == "select
 type option func(*settings)
 
 type settings struct {
-	policy string
-	schema string
-	role   postgres.Role
-	front  handshake.Front
+	policy     string
+	schema     string
+	role       postgres.Role
+	front      handshake.Front
+	catalogAge time.Duration
+	login      string // as whom the gateway logs in to the target
 }
 
 func start(t testing.TB, options ...option) *gateway {
 	t.Helper()
-	set := settings{policy: testPolicy, schema: schema, front: handshake.Front{Plaintext: true}}
+	set := settings{policy: testPolicy, schema: schema, front: handshake.Front{Plaintext: true}, login: pgtest.Superuser}
 	for _, o := range options {
 		o(&set)
 	}
 	ctx := t.Context()
-	g := &gateway{t: t, db: pgtest.Shared(t), issuer: identitytest.New(t), log: &logged{}}
+	g := &gateway{t: t, login: set.login, db: pgtest.Shared(t), issuer: identitytest.New(t), log: &logged{}}
 	logger := logrus.New()
 	logger.SetOutput(&g.log.Buffer)
 	logger.SetLevel(logrus.DebugLevel)
@@ -161,6 +164,9 @@ func start(t testing.TB, options ...option) *gateway {
 		}
 	})
 	must(t, g.db.Run(ctx, set.schema))
+	if set.login != pgtest.Superuser {
+		must(t, g.db.Run(ctx, fmt.Sprintf("CREATE ROLE %s LOGIN SUPERUSER PASSWORD '%s'", set.login, g.db.Password)))
+	}
 
 	st, err := state.Open(ctx, state.Options{Dir: t.TempDir()})
 	must(t, err)
@@ -207,9 +213,9 @@ func start(t testing.TB, options ...option) *gateway {
 		Gate: g.gate, Keyring: keyring, Logger: logger,
 		Reads: func(path ...string) bool { return g.policy.Reads(input.Postgres, path...) },
 		Targets: []postgres.Target{{
-			Name: "shop", Labels: map[string]string{"env": "test"}, Databases: []string{"shop"}, Role: set.role,
+			Name: "shop", Labels: map[string]string{"env": "test"}, Databases: []string{"shop"}, Role: set.role, CatalogAge: set.catalogAge,
 			Upstream: upstream.Target{
-				Address: fmt.Sprintf("%s:%d", g.db.Host, g.db.Port), Database: g.db.Name, User: pgtest.Superuser,
+				Address: fmt.Sprintf("%s:%d", g.db.Host, g.db.Port), Database: g.db.Name, User: set.login,
 				Password: func() (string, error) { return g.db.Password, nil },
 			},
 		}},

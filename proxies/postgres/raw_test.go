@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
@@ -239,3 +240,5 @@ const masked = permissive + `
 mask contains {"id": "test/email", "field": "public.customers.email", "method": "redact"} if true
 mask contains {"id": "test/ssn", "field": "public.customers.ssn", "method": "null"} if true
 `
+
+func asPg(err error, to **pgconn.PgError) bool { return errors.As(err, to) }
