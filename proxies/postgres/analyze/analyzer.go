@@ -13,7 +13,9 @@ type Options struct {
 	// MaxChain bounds how deep a parse tree the text can make: operators,
 	// casts, set operations and joins in one chain, and nesting. The C parser
 	// overflows its stack at about 25,000 and is super-linear before that;
-	// PostgreSQL itself refuses at its max_stack_depth. 2,000 by default.
+	// PostgreSQL itself refuses at its max_stack_depth. 2,000 by default. With
+	// a C library whose threads have small stacks (musl: 128 KiB) it must be a
+	// tenth of that.
 	MaxChain int
 	// CacheBytes bounds the cache of results, 32 MiB by default; negative is
 	// no cache.

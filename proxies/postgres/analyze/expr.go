@@ -162,7 +162,7 @@ func (b *builder) columnRef(ref *pg_query.ColumnRef, sc *scope, filter bool) val
 			return v
 		}
 		if it := sc.item("", name); it != nil {
-			return it.whole()
+			return it.row()
 		}
 		b.dontKnow("column", name, whyNotInScope)
 		return opaque
@@ -179,10 +179,6 @@ func (b *builder) columnRef(ref *pg_query.ColumnRef, sc *scope, filter bool) val
 	}
 	return b.invoke([]string{name}, []value{it.row()}, filter)
 }
-
-// whole is a FROM entry named as a value: its row, or the one column of a
-// scalar function, which the server takes for the column itself.
-func (it *item) whole() value { return it.row() }
 
 // itemOf finds the FROM entry that name, schema.name or database.schema.name
 // refers to, nil when there is none.

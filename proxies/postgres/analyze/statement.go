@@ -462,11 +462,10 @@ func (b *builder) callProcedure(s *pg_query.CallStmt) {
 	b.action.Writes = true
 	b.effects.Call, b.effects.SettingsChange, b.effects.CatalogChange = true, true, true
 	b.effects.MayCreateTemp = true
-	v := b.call(s.Funccall, &scope{}, false)
+	b.call(s.Funccall, &scope{}, false)
 	if !b.action.Opaque {
 		b.hides("procedure", joinNames(s.Funccall.GetFuncname()), whyCode)
 	}
-	_ = v
 	// A procedure with OUT parameters returns a row.
 	b.gives(nil, false, true)
 }

@@ -281,7 +281,7 @@ func (b *builder) objects(n *pg_query.Node) {
 			b.effects.MayCreateTemp = true
 		}
 	case *pg_query.Node_AlterFunctionStmt:
-		add(objectName(n2(s.AlterFunctionStmt.Func)))
+		add(joinNames(s.AlterFunctionStmt.GetFunc().GetObjname()))
 	case *pg_query.Node_DefineStmt:
 		add(joinNames(s.DefineStmt.Defnames))
 	case *pg_query.Node_CreateSchemaStmt:
@@ -372,10 +372,6 @@ func (b *builder) objects(n *pg_query.Node) {
 		}
 		add(s.ReindexStmt.Name)
 	}
-}
-
-func n2(o *pg_query.ObjectWithArgs) *pg_query.Node {
-	return &pg_query.Node{Node: &pg_query.Node_ObjectWithArgs{ObjectWithArgs: o}}
 }
 
 func objectName(n *pg_query.Node) string {
