@@ -101,6 +101,10 @@ func (l *loader) settings() error {
 	if _, err := l.tx.Exec(l.ctx, "SET LOCAL search_path = pg_catalog"); err != nil {
 		return err
 	}
+	// Nothing here should wait for a lock, see views; if it does, not for long.
+	if _, err := l.tx.Exec(l.ctx, "SET LOCAL lock_timeout = '2s'"); err != nil {
+		return err
+	}
 	return l.tx.QueryRow(l.ctx, `SELECT current_setting('server_version_num')::int, current_setting('server_version')`).
 		Scan(&l.snap.Version, &l.snap.ServerVersion)
 }
@@ -171,8 +175,20 @@ func (l *loader) columns() error {
 func (l *loader) views() error {
 	var oid OID
 	var definition *string
+	// pg_get_viewdef locks what the view reads, and would wait for a
+	// transaction that changes it: perhaps for the agent's own, which waits for
+	// this reading. Such a view's definition is not known for now.
 	return l.each(`
-		SELECT c.oid, pg_get_viewdef(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WITH locked AS MATERIALIZED (
+			SELECT relation FROM pg_locks WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock' AND pid <> pg_backend_pid()
+			AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+		), blocked AS MATERIALIZED (
+			SELECT relation AS oid FROM locked
+			UNION SELECT r.ev_class FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+			JOIN locked ON d.refclassid = 'pg_class'::regclass AND d.refobjid = relation
+		)
+		SELECT c.oid, CASE WHEN NOT EXISTS (SELECT FROM blocked WHERE blocked.oid = c.oid) THEN pg_get_viewdef(c.oid) END
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.relkind IN ('v','m') AND `+inScope, func() {
 		if r := l.snap.relations[oid]; r != nil && definition != nil {
 			r.Definition = *definition
