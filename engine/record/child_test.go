@@ -16,7 +16,11 @@ import (
 // child is a gateway's recording in a process of its own, to be killed. It
 // prints a line "<session> <seq>" for every event once it is acknowledged.
 func child(role string) int {
-	if err := runChild(role); err != nil {
+	run := runChild
+	if dir, ok := strings.CutPrefix(role, "disk:"); ok {
+		role, run = dir, fillDisk
+	}
+	if err := run(role); err != nil {
 		fmt.Fprintln(os.Stderr, "child:", err)
 		return 1
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -98,9 +99,25 @@ func (e *embedded) healthy() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.failed == nil && e.srv != nil && !e.srv.JetStreamEnabled() {
-		return errors.New("embedded JetStream is off: its disk is full or broken")
+		return errOff
 	}
 	return e.failed
+}
+
+var errOff = errors.New("embedded JetStream is off: its disk is full or broken")
+
+// storeError returns why a server cannot store any more. A stream that failed
+// one write refuses all that follow, and nothing but a new server helps.
+func storeError(srv *server.Server) error {
+	if srv == nil || !srv.JetStreamEnabled() {
+		return errOff
+	}
+	for _, e := range srv.Healthz(&server.HealthzOptions{Details: true}).Errors {
+		if e.Type == server.HealthzErrorStream && strings.Contains(e.Error, "write error") {
+			return errors.New(e.Error)
+		}
+	}
+	return nil
 }
 
 func (e *embedded) watch() {
@@ -116,19 +133,23 @@ func (e *embedded) watch() {
 	}
 }
 
-// revive replaces a server whose JetStream is off. It waits until there is
+// revive replaces a server that cannot store any more. It waits until there is
 // room for the largest message, or the new one would fail at once.
 func (e *embedded) revive() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.closed || (e.srv != nil && e.srv.JetStreamEnabled()) {
+	if e.closed {
+		return
+	}
+	err := storeError(e.srv)
+	if err == nil {
 		return
 	}
 	if e.failed == nil {
-		e.failed = errors.New("embedded JetStream is off: its disk is full or broken")
-		e.log.WithError(e.failed).Error("state store failed; it is started again when there is room")
+		e.log.WithError(err).Error("the state store failed; it is started again when there is room")
 	}
-	if free, err := FreeBytes(e.opts.Dir); err != nil || free < 2*int64(e.opts.MaxPayload) {
+	e.failed = err
+	if free, err := FreeBytes(e.opts.Dir); err != nil || free < int64(e.opts.MaxPayload) {
 		return
 	}
 	if e.srv != nil {
@@ -139,11 +160,11 @@ func (e *embedded) revive() {
 	srv, err := e.start()
 	if err != nil {
 		e.failed = err
-		e.log.WithError(err).Error("state store did not start again")
+		e.log.WithError(err).Error("the state store did not start again")
 		return
 	}
 	e.srv, e.failed = srv, nil
-	e.log.Warn("state store started again")
+	e.log.Warn("the state store is started again")
 }
 
 func (e *embedded) stop(ctx context.Context) error {
