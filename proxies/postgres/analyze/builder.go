@@ -15,6 +15,7 @@ const (
 	whyNoCatalogue = "no catalogue"
 	whyNotFound    = "not in catalogue"
 	whyNotInScope  = "not in scope"
+	whyNoColumns   = "a relation's columns are not known"
 	whyCode        = "runs code that is not in the statement"
 	whyDangerous   = "reaches data or the server beyond the statement"
 	whyNode        = "not understood"

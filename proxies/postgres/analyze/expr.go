@@ -61,7 +61,9 @@ func (b *builder) expr(n *pg_query.Node, sc *scope, filter bool) value {
 	case *pg_query.Node_MinMaxExpr:
 		return b.all(e.MinMaxExpr.Args, sc, filter)
 	case *pg_query.Node_AArrayExpr:
-		return b.all(e.AArrayExpr.Elements, sc, filter)
+		v := b.all(e.AArrayExpr.Elements, sc, filter)
+		v.array = true
+		return v
 	case *pg_query.Node_RowExpr:
 		return b.rowExpr(e.RowExpr, sc, filter)
 	case *pg_query.Node_List:
@@ -159,6 +161,9 @@ func (b *builder) columnRef(ref *pg_query.ColumnRef, sc *scope, filter bool) val
 	name := fields[len(fields)-1].GetString_().GetSval()
 	if len(fields) == 1 {
 		if v, ok := sc.column(name); ok {
+			if sc.guesses(name) {
+				b.dontKnow("column", name, whyNoColumns)
+			}
 			return v
 		}
 		if it := sc.item("", name); it != nil {
@@ -312,8 +317,13 @@ func (b *builder) subLink(s *pg_query.SubLink, sc *scope, filter bool) value {
 	if len(s.OperName) > 0 {
 		b.operator(s.OperName, test, computed)
 	}
-	if s.SubLinkType == pg_query.SubLinkType_EXPR_SUBLINK || s.SubLinkType == pg_query.SubLinkType_ARRAY_SUBLINK {
+	switch s.SubLinkType {
+	case pg_query.SubLinkType_EXPR_SUBLINK:
 		return b.subquery(s.Subselect, sc, filter)
+	case pg_query.SubLinkType_ARRAY_SUBLINK:
+		v := b.subquery(s.Subselect, sc, filter)
+		v.array, v.row = true, nil
+		return v
 	}
 	// EXISTS, IN, ANY and ALL tell of every column that the query reads.
 	before := b.reads

@@ -116,7 +116,7 @@ func (b *builder) rangeFunction(f *pg_query.RangeFunction, sc *scope) *item {
 			continue
 		}
 		columns, known := b.functionColumns(parts[0], v, sc)
-		if len(columns) == 1 && len(f.Functions) == 1 && f.Alias != nil && !b.namesItsResult(parts[0]) {
+		if len(columns) == 1 && len(f.Functions) == 1 && f.Alias != nil && !b.namesItsResult(parts[0], sc) {
 			columns = []column{{name: f.Alias.Aliasname, value: columns[0].value}}
 		}
 		it.columns = append(it.columns, columns...)
@@ -148,7 +148,7 @@ func (b *builder) functionColumns(n *pg_query.Node, v value, sc *scope) ([]colum
 		}
 		return columns
 	}
-	candidates := b.candidates(nameParts(call.Funcname), len(call.Args))
+	candidates := b.meant(call, sc)
 	var columns []column
 	for i, f := range candidates {
 		var mine []column
@@ -171,6 +171,19 @@ func (b *builder) functionColumns(n *pg_query.Node, v value, sc *scope) ([]colum
 		return nil, false
 	}
 	return columns, true
+}
+
+// meant are the functions that a call in FROM can mean.
+func (b *builder) meant(call *pg_query.FuncCall, sc *scope) []*catalog.Function {
+	var args []value
+	for _, n := range call.Args {
+		v := b.expr(n, sc, false)
+		if n.GetNamedArgExpr() != nil || call.FuncVariadic {
+			v.typ, v.array = 0, false // of another position
+		}
+		args = append(args, v)
+	}
+	return b.narrow(b.candidates(nameParts(call.Funcname), len(args)), args)
 }
 
 // resultColumns are the column names of a function without OUT parameters.
@@ -266,12 +279,12 @@ func (b *builder) rowType(typ catalog.OID) bool {
 
 // namesItsResult says whether a function in FROM names its one column itself,
 // whatever its alias.
-func (b *builder) namesItsResult(n *pg_query.Node) bool {
+func (b *builder) namesItsResult(n *pg_query.Node, sc *scope) bool {
 	call := n.GetFuncCall()
 	if call == nil {
 		return false
 	}
-	for _, f := range b.candidates(nameParts(call.Funcname), len(call.Args)) {
+	for _, f := range b.meant(call, sc) {
 		t := b.snap.TypeByOID(f.Result)
 		if len(f.Out) > 0 || t == nil || t.Kind == "composite" {
 			return true

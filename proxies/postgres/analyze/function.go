@@ -69,7 +69,7 @@ func (b *builder) call(f *pg_query.FuncCall, sc *scope, filter bool) value {
 		}
 		v := b.expr(n, sc, filter)
 		if n.GetNamedArgExpr() != nil || f.FuncVariadic {
-			v.typ = 0 // of another position
+			v.typ, v.array = 0, false // of another position
 		}
 		args = append(args, v)
 	}
@@ -139,6 +139,12 @@ func (b *builder) invoke(parts []string, args []value, filter bool) value {
 	return v
 }
 
+// takesArray says whether an array can be given where a type is asked for.
+func (b *builder) takesArray(typ catalog.OID) bool {
+	t := b.snap.TypeByOID(typ)
+	return t == nil || t.Element != 0 || t.Kind == "domain" || t.Kind == "pseudo" && !strings.HasSuffix(t.Name, "range")
+}
+
 // plainType is a result type, 0 for one that depends on the arguments.
 func (b *builder) plainType(typ catalog.OID) catalog.OID {
 	if t := b.snap.TypeByOID(typ); t == nil || t.Kind == "pseudo" {
@@ -153,7 +159,10 @@ func (b *builder) narrow(candidates []*catalog.Function, args []value) []*catalo
 	for _, f := range candidates {
 		fits := true
 		for i, v := range args {
-			if !f.Variadic && i < len(f.Args) && !b.snap.Coercible(v.typ, f.Args[i]) {
+			if f.Variadic || i >= len(f.Args) {
+				continue
+			}
+			if !b.snap.Coercible(v.typ, f.Args[i]) || v.array && !b.takesArray(f.Args[i]) {
 				fits = false
 			}
 		}

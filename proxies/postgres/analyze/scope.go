@@ -61,6 +61,9 @@ type namespace struct {
 	// what they can be made of.
 	unknown bool
 	rest    value
+	// definition is true for the scope of a definition, where a name that is
+	// not found may well be one that the definition makes.
+	definition bool
 }
 
 func (ns *namespace) add(other namespace) {
@@ -123,6 +126,20 @@ func (sc *scope) item(schema, name string) *item {
 		}
 	}
 	return nil
+}
+
+// guesses says whether a name that no column is known by would be taken for one
+// of a FROM entry whose columns are not known.
+func (sc *scope) guesses(name string) bool {
+	for s := sc; s != nil; s = s.parent {
+		if hasColumn(s.names.columns, name) {
+			return false
+		}
+		if s.names.unknown {
+			return !s.names.definition
+		}
+	}
+	return false
 }
 
 // column finds what an unqualified name means as a column. The second result

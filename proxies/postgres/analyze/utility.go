@@ -422,7 +422,7 @@ func (b *builder) definedBy(n *pg_query.TypeName) {
 }
 
 // unknownScope is a scope in which any column name may be known to the server.
-func unknownScope() *scope { return &scope{names: namespace{unknown: true}} }
+func unknownScope() *scope { return &scope{names: namespace{unknown: true, definition: true}} }
 
 // definitionScope is what column names in a definition can mean: those of the
 // relation it is about, beside others that are not known here (new columns,

@@ -54,6 +54,8 @@ type value struct {
 	// unknown fields has none and how Opaque.
 	row []column
 	typ catalog.OID // 0 where not known
+	// array is true for an array of whatever type.
+	array bool
 }
 
 // column is a named value: of a relation, a result or a row.
@@ -88,7 +90,7 @@ func either(a, b value) value { return combine(a, b) }
 
 // derived is v after an operation on it.
 func derived(v value) value {
-	v.row, v.typ = nil, 0
+	v.row, v.typ, v.array = nil, 0, false
 	if v.how == input.Exact {
 		v.how = input.Derived
 	}
