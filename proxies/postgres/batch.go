@@ -64,6 +64,13 @@ func (s *session) runBatch(end byte, implied bool) error {
 		if err == nil {
 			continue
 		}
+		if errors.Is(err, errSkipped) {
+			if end != 'S' {
+				return nil
+			}
+			s.skip = false
+			break
+		}
 		var denial *engine.Denial
 		if !errors.As(err, &denial) || denial.Fatal {
 			return err
@@ -311,6 +318,11 @@ func (s *session) decidePortal(p *portal) error {
 		return &engine.Denial{Reasons: []string{ReasonRebind}, Message: "what names mean has changed since portal \"" + p.name + "\" was bound", Hint: "bind it again"}
 	}
 	values, err := s.parameters(p)
+	if errors.Is(err, errUntyped) {
+		if err = s.askTypes(p.statement); err == nil {
+			values, err = s.parameters(p)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -320,6 +332,27 @@ func (s *session) decidePortal(p *portal) error {
 		return err
 	}
 	p.turn = t
+	return nil
+}
+
+// errSkipped says that the target has refused a message of the batch at hand
+// before the batch was complete: the rest of it is dropped.
+var errSkipped = errors.New("skipped to the next Sync")
+
+// askTypes has the target tell the types of a statement's parameters, which
+// binary values cannot be read without. What came before in the batch runs
+// first.
+func (s *session) askTypes(st *statement) error {
+	s.forward = wire.AppendDescribeStatement(s.forward, st.name)
+	s.expect.push(owed{kind: 'D', named: st, hidden: true})
+	s.forward = wire.AppendFlush(s.forward)
+	s.open, st.told = true, true
+	if err := s.exchange(); err != nil {
+		return err
+	}
+	if s.skip {
+		return errSkipped
+	}
 	return nil
 }
 

@@ -37,7 +37,6 @@ type turn struct {
 	over        *engine.Denial // a limit was exceeded: the rest is swallowed
 	told        bool           // the agent was told of it
 	timer       *time.Timer
-	late        atomic.Bool // the time limit has passed
 	active      atomic.Bool // the target is at work on it
 	finished    bool
 }
@@ -112,7 +111,7 @@ func (s *session) startClock(t *turn) {
 	t.active.Store(true)
 	if seconds := t.Ruling.Limit.Seconds; seconds > 0 {
 		t.timer = time.AfterFunc(time.Duration(seconds*float64(time.Second)), func() {
-			t.late.Store(true)
+			s.late.Store(true)
 			s.cancelTurn(t)
 		})
 	}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"strconv"
 	"sync"
 	"unicode/utf8"
@@ -14,6 +15,9 @@ import (
 )
 
 var typeMaps = sync.Pool{New: func() any { return pgtype.NewMap() }}
+
+// errUntyped is a binary value of a type that is not known yet.
+var errUntyped = errors.New("a binary parameter of unknown type")
 
 // parameters reads the values that a Bind message binds. It is nil when there
 // are none.
@@ -58,6 +62,9 @@ func (s *session) parameters(p *portal) (*input.Part, error) {
 		var oid uint32
 		if i < len(p.statement.types) {
 			oid = p.statement.types[i]
+		}
+		if oid == 0 && format == 1 && !p.statement.told {
+			return nil, errUntyped
 		}
 		values = append(values, s.parameter(i+1, oid, format == 1, length < 0, raw))
 	}

@@ -132,6 +132,7 @@ func (s *session) exchange() error {
 		return why // before it could see that the target is at work
 	}
 	// A cancel for an earlier statement must not hit this one.
+	s.late.Store(false)
 	s.cancels.Lock()
 	s.cancels.Unlock() //nolint:staticcheck // waiting is all
 	var written chan error

@@ -44,6 +44,17 @@ func (q *queue) only(kind byte) bool {
 	return true
 }
 
+// turn returns the turn that the target may be at work on: it tells of what
+// came before in a pipeline only later.
+func (q *queue) turn() *turn {
+	for i := q.head; i < len(q.items); i++ {
+		if t := q.items[i].current(); t != nil {
+			return t
+		}
+	}
+	return nil
+}
+
 func (q *queue) pop() {
 	q.items[q.head] = owed{}
 	q.head++

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -107,6 +108,8 @@ type session struct {
 	opaque  bool         // a statement since the last ReadyForQuery may have done anything
 	cancels sync.Mutex   // held while a cancel request of the session's own is on its way to the target
 
+	late atomic.Bool // a time limit has passed in this exchange
+
 	mu         sync.Mutex
 	doing      activity
 	cancelHold context.CancelFunc
@@ -120,6 +123,7 @@ type statement struct {
 	types  []uint32           // parameter types, as far as they are known
 	parsed *analyze.Statement // nil for an empty query
 	at     version            // what parsed is good for
+	told   bool               // the target was asked for types
 	fixed  bool               // a cursor's query: what it reads was settled by DECLARE
 }
 

@@ -47,6 +47,13 @@ func AppendDescribePortal(dst []byte, portal string) []byte {
 	return End(AppendText(dst, portal), at)
 }
 
+// AppendDescribeStatement appends a Describe message for a prepared statement.
+func AppendDescribeStatement(dst []byte, statement string) []byte {
+	dst, at := Begin(dst, 'D')
+	dst = append(dst, 'S')
+	return End(AppendText(dst, statement), at)
+}
+
 // AppendBindUnknown appends a Bind to a prepared statement that does not
 // exist, which fails, and so puts the server into the state that any error
 // puts it into.
