@@ -37,7 +37,6 @@ import (
 type Gate struct {
 	cfg      Config
 	sessions *registry
-	seq      atomic.Uint64
 	audit    *auditLog
 	metrics  *metrics
 	stop     []func()
