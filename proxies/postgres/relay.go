@@ -16,7 +16,7 @@ func (s *session) relay() error {
 	defer s.stopWatch()
 	waits := 0
 	for s.expect.len() > 0 {
-		s.startClock(s.expect.first().current())
+		s.startClock(s.expect.turn())
 		if !s.ur.Ready() {
 			wait := patience
 			if s.outRows > 0 {
@@ -175,8 +175,10 @@ func (s *session) answer(m []byte) error {
 		if b.Done() != nil {
 			return violation("ParameterDescription")
 		}
-		o.named.types = types
-		s.emit(m)
+		o.named.types, o.named.told = types, true
+		if !o.hidden {
+			s.emit(m)
+		}
 		return nil // RowDescription or NoData follows
 	case 's':
 		if o.kind != 'E' {
@@ -240,7 +242,7 @@ func (s *session) rowDescription(m []byte, o *owed) error {
 		}
 		if !o.hidden {
 			s.emit(m)
-		} else if o.portal.turn != nil {
+		} else if o.portal != nil && o.portal.turn != nil {
 			// The agent knows its columns already; the recording does not.
 			o.portal.record = true
 		}
@@ -372,7 +374,7 @@ func (s *session) errorResponse(m []byte, o *owed) error {
 	case t != nil && t.told:
 	case t != nil && t.over != nil:
 		s.out = wire.AppendError(s.out, denialReport(t.over, false))
-	case t != nil && t.late.Load() && wire.ReportField(m, 'C') == "57014":
+	case t != nil && s.late.Load() && wire.ReportField(m, 'C') == "57014":
 		s.out = wire.AppendError(s.out, denialReport(&engine.Denial{Reasons: []string{ReasonTimeLimit}, DecisionID: t.ID(),
 			Message: fmt.Sprintf("the policy's limit of %g seconds is exceeded", t.Ruling.Limit.Seconds), Hint: "ask for less in one statement"}, false))
 	case s.swallow:
