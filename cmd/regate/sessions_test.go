@@ -1,0 +1,157 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/regate-dev/regate/engine/record"
+	"github.com/regate-dev/regate/engine/state"
+)
+
+// recordSession records one session as a gateway with that state folder would,
+// and stops the gateway. It returns the session's id.
+func recordSession(t *testing.T, dir string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	key, err := record.LoadOrCreateKey(filepath.Join(dir, "keys", "receipts.pem"))
+	check(err)
+	st, err := state.Open(ctx, state.Options{Dir: filepath.Join(dir, "nats")})
+	check(err)
+	j, err := record.OpenJournal(ctx, record.JournalOptions{JetStream: st.JetStream(), Gateway: "gw", Key: key})
+	check(err)
+	bucket, err := openArchive(ctx, "file://"+filepath.Join(dir, "archive"))
+	check(err)
+	index, err := record.OpenIndex(filepath.Join(dir, "index.db"))
+	check(err)
+	r, err := record.OpenRecorder(ctx, record.RecorderOptions{
+		JetStream: st.JetStream(), Dir: filepath.Join(dir, "spool"), Bucket: bucket, Index: index, Key: key,
+	})
+	check(err)
+
+	w, _ := j.Begin(record.Header{Protocol: "postgres", Target: "shop", Subject: "alice", Actor: "agent-7"})
+	for n, s := range []struct{ effect, text string }{
+		{"allow", "SELECT email\nFROM users"}, {"deny", "DROP TABLE users -- \x1b[2J\u202e"},
+	} {
+		turn := uint64(n + 1)
+		part := func(v any) uint32 {
+			raw, err := json.Marshal(v)
+			check(err)
+			return w.Intern(sha256.Sum256(raw), raw)
+		}
+		req := record.Request{Turn: turn, ID: fmt.Sprint("r", turn), Stage: "request", Time: time.Now().UnixNano(), Input: []record.InputEntry{
+			{Key: "action", Part: part(map[string]any{"verb": "select"})},
+			{Key: "resource", Part: part(map[string]any{"table_names": []string{"public.users"}})},
+			{Key: "sql", Part: part(map[string]any{"text": s.text})},
+		}}
+		w.Append(record.KindRequest, req.Encode(nil))
+		ruling := part(map[string]any{"reasons": []map[string]string{{"id": "acme/" + s.effect, "msg": "a reason"}}})
+		w.Append(record.KindDecision, record.Decision{Turn: turn, ID: fmt.Sprint("d", turn), Effect: s.effect, Stage: "request", Ruling: ruling}.Encode(nil))
+		if s.effect == "allow" {
+			w.Append(record.KindChunk, record.Chunk{Turn: turn, Format: "test/text", Data: []byte("a***@example.org\x07")}.Encode(nil))
+			w.Append(record.KindOutcome, record.Outcome{Turn: turn, Rows: 1, Bytes: 17, Tag: "SELECT 1"}.Encode(nil))
+		}
+	}
+	check(w.Close("client left").Wait(ctx))
+	check(j.Close(ctx))
+	check(r.Flush(ctx))
+	check(r.Close(ctx))
+	check(index.Close())
+	check(bucket.Close())
+	check(st.Close(ctx))
+	return w.ID().String()
+}
+
+func regate(t *testing.T, want int, args ...string) string {
+	t.Helper()
+	var out, errs bytes.Buffer
+	if got := run(args, strings.NewReader(""), &out, &errs); got != want {
+		t.Errorf("regate %s: exit status %d, want %d\n%s%s", strings.Join(args, " "), got, want, out.String(), errs.String())
+	}
+	if strings.ContainsAny(out.String(), "\x1b\x07\u202e") {
+		t.Errorf("regate %s prints what a terminal would obey: %q", strings.Join(args, " "), out.String())
+	}
+	return out.String() + errs.String()
+}
+
+func wantAll(t *testing.T, got string, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if !strings.Contains(got, w) {
+			t.Errorf("no %q in:\n%s", w, got)
+		}
+	}
+}
+
+func TestSessionsCommands(t *testing.T) {
+	dir := t.TempDir()
+	id := recordSession(t, dir)
+	file := filepath.Join(dir, "regate.yaml")
+	if err := os.WriteFile(file, []byte("state:\n  dir: "+dir+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantAll(t, regate(t, 0, "sessions", "list", "-c", file), id, "agent-7 for alice", "shop", "archived")
+	wantAll(t, regate(t, 0, "sessions", "list", "-c", file, "--effect", "deny", "--since", "1h", "--subject", "alice", "-o", "json"), `"denials": 1`)
+	wantAll(t, regate(t, 0, "sessions", "list", "-c", file, "--target", "other"), "no sessions")
+	wantAll(t, regate(t, 2, "sessions", "list", "-c", file, "--since", "yesterday"), "neither a span")
+	wantAll(t, regate(t, 2, "sessions", "list", "-c", file, "--effect", "maybe"), "unknown effect")
+
+	wantAll(t, regate(t, 0, "sessions", "show", id, "-c", file), "agent-7 for alice", "SELECT email", "FROM users", "deny",
+		"acme/deny", "SELECT 1, 1 row, 17 B", "receipt signed", `\u001b[2J\u202e`)
+	var shown struct {
+		Turns []struct{ Effect, Text string }
+	}
+	if err := json.Unmarshal([]byte(regate(t, 0, "sessions", "show", id, "-c", file, "-o", "json")), &shown); err != nil || len(shown.Turns) != 2 {
+		t.Errorf("%+v, %v", shown, err)
+	}
+	wantAll(t, regate(t, 0, "sessions", "replay", id, "-c", file, "--speed", "100"), "#1 SELECT email", `a***@example.org\u0007`, "closed: client left")
+	wantAll(t, regate(t, 2, "sessions", "show", "no-id", "-c", file), "not a session id")
+	wantAll(t, regate(t, 1, "sessions", "show", "01JQ3Z5V8W7T6S5R4Q3P2N1M0K", "-c", file), "no such session")
+}
+
+func TestVerifyCommand(t *testing.T) {
+	dir := t.TempDir()
+	id := recordSession(t, dir)
+	archive := filepath.Join(dir, "archive")
+	public := filepath.Join(dir, "keys", "receipts.pem.pub")
+	wantAll(t, regate(t, 0, "verify", "--archive", archive, "--public-key", public, "-a"), id, "ok, signed", "whole and unchanged")
+	wantAll(t, regate(t, 0, "verify", "--archive", archive), "signatures were not checked")
+	wantAll(t, regate(t, 0, "verify", "--journal", dir, "-o", "json"), `"ok": true`, `"signed": true`)
+	wantAll(t, regate(t, 1, "verify", "--archive", filepath.Join(dir, "nothing")), "archive")
+	wantAll(t, regate(t, 1, "verify", "--journal", archive), "no gateway's state folder")
+
+	var file string
+	err := filepath.WalkDir(archive, func(path string, d os.DirEntry, err error) error {
+		if strings.HasSuffix(path, ".cbor.zst") {
+			file = path
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[len(raw)/2] ^= 1
+	if err := os.WriteFile(file, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantAll(t, regate(t, 1, "verify", "--archive", archive, "--public-key", public), "problem: session "+id, "WRONG")
+	wantAll(t, regate(t, 1, "sessions", "show", id, "--archive", archive, "--public-key", public), "problem")
+}
