@@ -99,9 +99,10 @@ func analyzeBatch(sql string, snap *catalog.Snapshot, set Settings) (*Batch, boo
 		prepared: map[string]*Statement{}, cursors: map[string]*Statement{},
 	}
 	cacheable := true
+	steps := budget(len(sql))
 	for i, raw := range tree.Stmts {
 		text := statementText(sql, raw)
-		b := newBuilder(snap, &set, state)
+		b := newBuilder(snap, &set, state, steps)
 		b.top(raw.Stmt, text)
 		b.leftOver(raw.Stmt)
 		if state.changed && b.unsafe {

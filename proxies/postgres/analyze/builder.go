@@ -15,6 +15,7 @@ const (
 	whyNoCatalogue = "no catalogue"
 	whyNotFound    = "not in catalogue"
 	whyNotInScope  = "not in scope"
+	whyComplex     = "too complex"
 	whyNoColumns   = "a relation's columns are not known"
 	whyCode        = "runs code that is not in the statement"
 	whyDangerous   = "reaches data or the server beyond the statement"
@@ -37,6 +38,10 @@ type builder struct {
 	set   *Settings
 	state *batchState
 	depth int // of views within views
+	// steps are left before the statement is given up as too complex.
+	steps *int
+	// arguments are the values of calls' arguments, once analysed.
+	arguments map[*pg_query.FuncCall][]value
 
 	verbs     map[string]bool
 	command   string
@@ -73,9 +78,28 @@ type tableFacts struct {
 	via     map[string]bool
 }
 
-func newBuilder(snap *catalog.Snapshot, set *Settings, state *batchState) *builder {
+// budget is how many steps the analysis of a text of so many bytes may take.
+// One step a node is the rule; recursive queries within recursive queries take
+// several rounds each, and would take for ever.
+func budget(bytes int) *int {
+	steps := 50_000 + 8*bytes
+	return &steps
+}
+
+// step counts one step, and says whether there was one left.
+func (b *builder) step() bool {
+	if *b.steps > 0 {
+		*b.steps--
+		return true
+	}
+	b.hides("statement", "", whyComplex)
+	return false
+}
+
+func newBuilder(snap *catalog.Snapshot, set *Settings, state *batchState, steps *int) *builder {
 	return &builder{
-		snap: snap, set: set, state: state,
+		snap: snap, set: set, state: state, steps: steps,
+		arguments: map[*pg_query.FuncCall][]value{},
 		verbs:     map[string]bool{},
 		tables:    map[string]*tableFacts{},
 		reads:     map[string]*source{},

@@ -12,7 +12,7 @@ import (
 // SQL.
 func (a *Analyzer) FunctionCall(oid catalog.OID, args int, snap *catalog.Snapshot, set Settings) *Statement {
 	set.Mode, set.AST = FunctionCall, false
-	b := newBuilder(snap, &set, &batchState{})
+	b := newBuilder(snap, &set, &batchState{}, budget(0))
 	b.command = "function call"
 	b.verb("select")
 	name := fmt.Sprintf("oid %d", oid)

@@ -18,6 +18,9 @@ func (b *builder) expr(n *pg_query.Node, sc *scope, filter bool) value {
 	if n == nil || n.Node == nil {
 		return constant
 	}
+	if !b.step() {
+		return opaque
+	}
 	switch e := n.Node.(type) {
 	case *pg_query.Node_AConst:
 		return value{how: input.Constant, typ: constantType(e.AConst)}
@@ -61,9 +64,7 @@ func (b *builder) expr(n *pg_query.Node, sc *scope, filter bool) value {
 	case *pg_query.Node_MinMaxExpr:
 		return b.all(e.MinMaxExpr.Args, sc, filter)
 	case *pg_query.Node_AArrayExpr:
-		v := b.all(e.AArrayExpr.Elements, sc, filter)
-		v.array = true
-		return v
+		return b.arrayExpr(e.AArrayExpr, sc, filter)
 	case *pg_query.Node_RowExpr:
 		return b.rowExpr(e.RowExpr, sc, filter)
 	case *pg_query.Node_List:
@@ -119,6 +120,21 @@ func (b *builder) all(list []*pg_query.Node, sc *scope, filter bool) value {
 	for _, n := range list {
 		v = combine(v, b.expr(n, sc, filter))
 	}
+	return v
+}
+
+func (b *builder) arrayExpr(e *pg_query.A_ArrayExpr, sc *scope, filter bool) value {
+	v, scalars := constant, true
+	for _, n := range e.Elements {
+		el := b.expr(n, sc, filter)
+		switch n.GetNode().(type) {
+		case *pg_query.Node_AConst, *pg_query.Node_ParamRef, *pg_query.Node_AExpr:
+		default:
+			scalars = scalars && !b.rowType(el.typ)
+		}
+		v = combine(v, el)
+	}
+	v.array, v.scalars = true, scalars
 	return v
 }
 
@@ -322,7 +338,8 @@ func (b *builder) subLink(s *pg_query.SubLink, sc *scope, filter bool) value {
 		return b.subquery(s.Subselect, sc, filter)
 	case pg_query.SubLinkType_ARRAY_SUBLINK:
 		v := b.subquery(s.Subselect, sc, filter)
-		v.array, v.row = true, nil
+		v.array, v.scalars = true, !b.rowType(v.typ)
+		v.row, v.typ = nil, 0
 		return v
 	}
 	// EXISTS, IN, ANY and ALL tell of every column that the query reads.
@@ -351,8 +368,11 @@ func (b *builder) subquery(n *pg_query.Node, sc *scope, filter bool) value {
 	if !known {
 		v.how = input.Opaque
 	}
-	if len(columns) == 1 && columns[0].value.row != nil {
-		v.row = derivedFields(columns[0].value.row)
+	if len(columns) == 1 {
+		v.typ = columns[0].value.typ
+		if columns[0].value.row != nil {
+			v.row = derivedFields(columns[0].value.row)
+		}
 	}
 	return v
 }

@@ -115,8 +115,8 @@ func (b *builder) rangeFunction(f *pg_query.RangeFunction, sc *scope) *item {
 			}
 			continue
 		}
-		columns, known := b.functionColumns(parts[0], v, sc)
-		if len(columns) == 1 && len(f.Functions) == 1 && f.Alias != nil && !b.namesItsResult(parts[0], sc) {
+		columns, known := b.functionColumns(parts[0], v)
+		if len(columns) == 1 && len(f.Functions) == 1 && f.Alias != nil && !b.namesItsResult(parts[0]) {
 			columns = []column{{name: f.Alias.Aliasname, value: columns[0].value}}
 		}
 		it.columns = append(it.columns, columns...)
@@ -132,7 +132,7 @@ func (b *builder) rangeFunction(f *pg_query.RangeFunction, sc *scope) *item {
 }
 
 // functionColumns are the columns of a function in FROM whose value is v.
-func (b *builder) functionColumns(n *pg_query.Node, v value, sc *scope) ([]column, bool) {
+func (b *builder) functionColumns(n *pg_query.Node, v value) ([]column, bool) {
 	call := n.GetFuncCall()
 	if call == nil {
 		// current_date, a cast and their like.
@@ -148,7 +148,7 @@ func (b *builder) functionColumns(n *pg_query.Node, v value, sc *scope) ([]colum
 		}
 		return columns
 	}
-	candidates := b.meant(call, sc)
+	candidates := b.meant(call)
 	var columns []column
 	for i, f := range candidates {
 		var mine []column
@@ -156,7 +156,7 @@ func (b *builder) functionColumns(n *pg_query.Node, v value, sc *scope) ([]colum
 		case len(f.Out) > 0:
 			mine = spread(f.Out)
 		default:
-			names, known := b.resultColumns(f, call, sc)
+			names, known := b.resultColumns(f, call)
 			if !known {
 				return nil, false
 			}
@@ -174,20 +174,16 @@ func (b *builder) functionColumns(n *pg_query.Node, v value, sc *scope) ([]colum
 }
 
 // meant are the functions that a call in FROM can mean.
-func (b *builder) meant(call *pg_query.FuncCall, sc *scope) []*catalog.Function {
-	var args []value
-	for _, n := range call.Args {
-		v := b.expr(n, sc, false)
-		if n.GetNamedArgExpr() != nil || call.FuncVariadic {
-			v.typ, v.array = 0, false // of another position
-		}
-		args = append(args, v)
+func (b *builder) meant(call *pg_query.FuncCall) []*catalog.Function {
+	args := b.arguments[call] // analysed when the call was
+	if len(args) < len(call.Args) {
+		return nil // it was given up
 	}
 	return b.narrow(b.candidates(nameParts(call.Funcname), len(args)), args)
 }
 
 // resultColumns are the column names of a function without OUT parameters.
-func (b *builder) resultColumns(f *catalog.Function, call *pg_query.FuncCall, sc *scope) ([]string, bool) {
+func (b *builder) resultColumns(f *catalog.Function, call *pg_query.FuncCall) ([]string, bool) {
 	rel := b.snap.RelationByRowType(f.Result)
 	t := b.snap.TypeByOID(f.Result)
 	if rel == nil && t != nil && t.Kind == "pseudo" {
@@ -200,7 +196,7 @@ func (b *builder) resultColumns(f *catalog.Function, call *pg_query.FuncCall, sc
 			return nil, false
 		}
 		if f.Name == "unnest" {
-			return b.unnested(call, f.Name, sc)
+			return b.unnested(call, f.Name)
 		}
 		if t.Name == "anyelement" && len(call.Args) > 0 {
 			if cast := call.Args[0].GetTypeCast(); cast != nil {
@@ -231,7 +227,7 @@ func (b *builder) resultColumns(f *catalog.Function, call *pg_query.FuncCall, sc
 }
 
 // unnested is unnest's one column, unless the elements may be rows.
-func (b *builder) unnested(call *pg_query.FuncCall, name string, sc *scope) ([]string, bool) {
+func (b *builder) unnested(call *pg_query.FuncCall, name string) ([]string, bool) {
 	if len(call.Args) != 1 {
 		names := make([]string, len(call.Args))
 		for i := range names {
@@ -239,52 +235,44 @@ func (b *builder) unnested(call *pg_query.FuncCall, name string, sc *scope) ([]s
 		}
 		return names, true
 	}
-	return []string{name}, !b.mayBeRows(call.Args[0], sc)
+	args := b.arguments[call]
+	return []string{name}, len(args) == 1 && !b.mayBeRows(call.Args[0], args[0])
 }
 
 // mayBeRows says whether an array's elements may be rows: a cast or a column's
 // type says, an array of literals does too.
-func (b *builder) mayBeRows(n *pg_query.Node, sc *scope) bool {
+func (b *builder) mayBeRows(n *pg_query.Node, v value) bool {
 	switch e := n.GetNode().(type) {
 	case *pg_query.Node_TypeCast:
 		t := b.findType(e.TypeCast.TypeName)
 		return t == nil || t.Kind == "composite"
-	case *pg_query.Node_AArrayExpr:
-		for _, el := range e.AArrayExpr.Elements {
-			switch el.GetNode().(type) {
-			case *pg_query.Node_AConst, *pg_query.Node_ParamRef, *pg_query.Node_AExpr:
-			default:
-				if b.rowType(b.expr(el, sc, false).typ) {
-					return true
-				}
-			}
-		}
-		return false
 	case *pg_query.Node_AConst, *pg_query.Node_ParamRef:
 		return false
 	}
-	if l := n.GetSubLink(); l != nil && l.SubLinkType == pg_query.SubLinkType_ARRAY_SUBLINK {
-		columns, known := b.rows(l.Subselect, sc)
-		return !known || len(columns) != 1 || b.rowType(columns[0].value.typ)
+	if v.array {
+		return !v.scalars
 	}
-	t := b.snap.TypeByOID(b.expr(n, sc, false).typ)
+	t := b.snap.TypeByOID(v.typ)
 	return t == nil || t.Element == 0 || b.rowType(t.Element)
 }
 
 // rowType says whether values of a type are, or may be, rows.
 func (b *builder) rowType(typ catalog.OID) bool {
+	if b.snap == nil {
+		return true
+	}
 	t := b.snap.TypeByOID(typ)
 	return t == nil || t.Kind == "composite" || t.Kind == "pseudo" || t.Kind == "domain"
 }
 
 // namesItsResult says whether a function in FROM names its one column itself,
 // whatever its alias.
-func (b *builder) namesItsResult(n *pg_query.Node, sc *scope) bool {
+func (b *builder) namesItsResult(n *pg_query.Node) bool {
 	call := n.GetFuncCall()
 	if call == nil {
 		return false
 	}
-	for _, f := range b.meant(call, sc) {
+	for _, f := range b.meant(call) {
 		t := b.snap.TypeByOID(f.Result)
 		if len(f.Out) > 0 || t == nil || t.Kind == "composite" {
 			return true

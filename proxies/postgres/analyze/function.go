@@ -73,6 +73,7 @@ func (b *builder) call(f *pg_query.FuncCall, sc *scope, filter bool) value {
 		}
 		args = append(args, v)
 	}
+	b.arguments[f] = args
 	if len(args) == 1 && len(parts) == 1 && args[0].row != nil && plainCall(f) {
 		if field, ok := args[0].field(parts[0]); ok {
 			if len(b.candidates(parts, 1)) == 0 {

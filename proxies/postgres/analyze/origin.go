@@ -11,7 +11,7 @@ import (
 // which holds no column's value. It is false for a number that rel does not
 // have.
 func Origin(snap *catalog.Snapshot, rel *catalog.Relation, number int16) (Output, bool) {
-	columns := newBuilder(snap, &Settings{}, &batchState{}).facts(rel).inherited
+	columns := newBuilder(snap, &Settings{}, &batchState{}, budget(0)).facts(rel).inherited
 	if number < 0 {
 		return Output{Derivation: input.Derived}, true
 	}

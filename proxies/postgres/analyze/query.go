@@ -10,6 +10,9 @@ func (b *builder) query(s *pg_query.SelectStmt, outer *scope) ([]column, bool) {
 	if len(s.ValuesLists) == 0 {
 		b.verb("select")
 	}
+	if !b.step() {
+		return nil, false
+	}
 	sc := &scope{parent: outer}
 	b.with(s.WithClause, sc)
 	var columns []column

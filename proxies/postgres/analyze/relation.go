@@ -404,7 +404,7 @@ func (b *builder) analyzeView(r *catalog.Relation) *viewFacts {
 	if err != nil || len(tree.Stmts) != 1 || tree.Stmts[0].Stmt.GetSelectStmt() == nil {
 		return failed()
 	}
-	inner := newBuilder(b.snap, &Settings{SearchPath: []string{"pg_catalog"}}, &batchState{})
+	inner := newBuilder(b.snap, &Settings{SearchPath: []string{"pg_catalog"}}, &batchState{}, budget(len(r.Definition)))
 	inner.depth = b.depth + 1
 	columns, known := inner.query(tree.Stmts[0].Stmt.GetSelectStmt(), &scope{})
 	inner.leftOver(tree.Stmts[0].Stmt)

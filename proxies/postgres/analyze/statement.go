@@ -408,7 +408,7 @@ func (b *builder) takeOutputs(inner *Statement) {
 
 // inner analyses a statement inside this one as a Statement of its own.
 func (b *builder) inner(n *pg_query.Node, text string) *Statement {
-	inner := newBuilder(b.snap, b.set, b.state)
+	inner := newBuilder(b.snap, b.set, b.state, b.steps)
 	inner.top(n, text)
 	inner.leftOver(n)
 	b.cacheable = b.cacheable && inner.cacheable

@@ -54,8 +54,9 @@ type value struct {
 	// unknown fields has none and how Opaque.
 	row []column
 	typ catalog.OID // 0 where not known
-	// array is true for an array of whatever type.
-	array bool
+	// array is true for an array of whatever type, scalars where its elements
+	// are certainly no rows.
+	array, scalars bool
 }
 
 // column is a named value: of a relation, a result or a row.
@@ -90,7 +91,7 @@ func either(a, b value) value { return combine(a, b) }
 
 // derived is v after an operation on it.
 func derived(v value) value {
-	v.row, v.typ, v.array = nil, 0, false
+	v.row, v.typ, v.array, v.scalars = nil, 0, false, false
 	if v.how == input.Exact {
 		v.how = input.Derived
 	}
