@@ -144,7 +144,8 @@ type settings struct {
 	role       postgres.Role
 	front      handshake.Front
 	catalogAge time.Duration
-	login      string // as whom the gateway logs in to the target
+	other      *pgtest.Database // a second target
+	login      string           // as whom the gateway logs in to the target
 }
 
 func start(t testing.TB, options ...option) *gateway {
@@ -209,16 +210,16 @@ func start(t testing.TB, options ...option) *gateway {
 		Journal: g.journal, Keyring: keyring, Logger: logger,
 	})
 	must(t, err)
+	targets := []postgres.Target{target("shop", g.db, set)}
+	if set.other != nil {
+		other, named := target("other", set.other, set), target("other", set.other, set)
+		named.ServerNames, named.Databases = []string{"other.example"}, nil
+		targets = append(targets, other, named)
+	}
 	server, err := postgres.New(postgres.Config{
 		Gate: g.gate, Keyring: keyring, Logger: logger,
-		Reads: func(path ...string) bool { return g.policy.Reads(input.Postgres, path...) },
-		Targets: []postgres.Target{{
-			Name: "shop", Labels: map[string]string{"env": "test"}, Databases: []string{"shop"}, Role: set.role, CatalogAge: set.catalogAge,
-			Upstream: upstream.Target{
-				Address: fmt.Sprintf("%s:%d", g.db.Host, g.db.Port), Database: g.db.Name, User: set.login,
-				Password: func() (string, error) { return g.db.Password, nil },
-			},
-		}},
+		Reads:   func(path ...string) bool { return g.policy.Reads(input.Postgres, path...) },
+		Targets: targets,
 	})
 	must(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -238,6 +239,17 @@ func start(t testing.TB, options ...option) *gateway {
 		<-done
 	})
 	return g
+}
+
+// target is a database behind the gateway, by a name of its own.
+func target(name string, db *pgtest.Database, set settings) postgres.Target {
+	return postgres.Target{
+		Name: name, Labels: map[string]string{"env": "test"}, Databases: []string{name}, Role: set.role, CatalogAge: set.catalogAge,
+		Upstream: upstream.Target{
+			Address: fmt.Sprintf("%s:%d", db.Host, db.Port), Database: db.Name, User: set.login,
+			Password: func() (string, error) { return db.Password, nil },
+		},
+	}
 }
 
 func (g *gateway) token(subject string, groups ...string) string {
