@@ -123,7 +123,6 @@ func TestAsDirect(t *testing.T) {
 	for name, rounds := range sequences {
 		t.Run(name, func(t *testing.T) {
 			want := transcript(t, g.direct(), rounds)
-			t.Log("direct done")
 			got := transcript(t, g.raw("agent-1"), rounds)
 			if got != want {
 				t.Errorf("direct:\n%s\nthrough the gateway:\n%s", want, got)
@@ -135,6 +134,7 @@ func TestAsDirect(t *testing.T) {
 func transcript(t *testing.T, r *raw, rounds [][]pgproto3.FrontendMessage) string {
 	t.Helper()
 	r.t = t
+	defer r.conn.Close() // with its transaction and the locks of it
 	var out strings.Builder
 	for i, messages := range rounds {
 		fmt.Fprintf(&out, "-- %d\n", i)
