@@ -91,12 +91,11 @@ type Session struct {
 	meters                         meters
 	labels                         []string
 
+	encoded []byte // reused for events of the serving goroutine
+
 	done  chan struct{}
 	ended atomic.Pointer[Denial]
 	timer *time.Timer
-
-	interned map[*input.Part]uint32
-	rulings  map[*policy.Ruling]uint32
 }
 
 // Request is one request to be decided. The parts are immutable and shared

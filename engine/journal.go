@@ -67,47 +67,23 @@ func (t *Turn) record() {
 			body.Input = append(body.Input, record.InputEntry{Key: e.Key, JSON: e.JSON})
 			continue
 		}
-		body.Input = append(body.Input, record.InputEntry{Key: e.Key, Part: s.intern(e.Part)})
+		body.Input = append(body.Input, record.InputEntry{Key: e.Key, Part: s.writer.Intern(e.Digest, e.JSON)})
 	}
 	root.Sum(body.InputDigest[:0])
-	s.writer.Append(record.KindRequest, body.Encode(nil))
+	s.encoded = body.Encode(s.encoded[:0])
+	s.writer.Append(record.KindRequest, s.encoded)
 	ruling := t.Ruling
 	if ruling.Effect == policy.Allow {
 		s.meters.allowed.Inc()
 	} else {
 		s.gate.metrics.denied(s, ruling)
 	}
-	t.decided = s.writer.Append(record.KindDecision, record.Decision{
+	s.encoded = record.Decision{
 		Turn: t.n, ID: t.id, Time: s.gate.cfg.Clock().UnixNano(), Stage: string(t.doc.Stage),
-		Effect: ruling.Effect.String(), Ruling: s.internRuling(ruling),
-	}.Encode(nil))
-}
-
-// Both tables are bounded: an agent that sends ever new statements must not
-// make the session grow. The journal's own table goes on counting.
-const maxInterned = 512
-
-func (s *Session) intern(p *input.Part) uint32 {
-	if n, ok := s.interned[p]; ok {
-		return n
+		Effect: ruling.Effect.String(), Ruling: s.writer.Intern(ruling.Digest(), ruling.JSON()),
+	}.Encode(s.encoded[:0])
+	t.decided = s.writer.Append(record.KindDecision, s.encoded)
+	if cap(s.encoded) > 512<<10 {
+		s.encoded = nil
 	}
-	if len(s.interned) >= maxInterned {
-		clear(s.interned)
-	}
-	n := s.writer.Intern(p.Digest(), p.JSON())
-	s.interned[p] = n
-	return n
-}
-
-func (s *Session) internRuling(r *policy.Ruling) uint32 {
-	if n, ok := s.rulings[r]; ok {
-		return n
-	}
-	if len(s.rulings) >= maxInterned {
-		clear(s.rulings)
-	}
-	raw := r.JSON()
-	n := s.writer.Intern(sha256.Sum256(raw), raw)
-	s.rulings[r] = n
-	return n
 }

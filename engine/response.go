@@ -221,15 +221,16 @@ func (t *Turn) Output(format string, data []byte, rows int64) Release {
 	if rows > 0 {
 		s.meters.rows.Add(float64(rows))
 	}
-	return t.chunk(format, data)
+	s.encoded = record.Chunk{Turn: t.n, Format: format, Data: data}.Encode(s.encoded[:0])
+	ack := s.writer.Append(record.KindChunk, s.encoded)
+
+	return Release{gate: s.gate, decided: t.decided, out: ack}
 }
 
 // Input records bytes that the agent sent as part of the request, beside what
 // was decided on: the rows of a COPY. The outcome's Release covers it. It may
 // be called from another goroutine than Output.
-func (t *Turn) Input(format string, data []byte) Release { return t.chunk(format, data) }
-
-func (t *Turn) chunk(format string, data []byte) Release {
+func (t *Turn) Input(format string, data []byte) Release {
 	s := t.sess
 	ack := s.writer.Append(record.KindChunk, record.Chunk{Turn: t.n, Format: format, Data: data}.Encode(nil))
 	return Release{gate: s.gate, decided: t.decided, out: ack}

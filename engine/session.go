@@ -12,7 +12,6 @@ import (
 
 	"github.com/regate-dev/regate/engine/identity"
 	"github.com/regate-dev/regate/engine/input"
-	"github.com/regate-dev/regate/engine/policy"
 	"github.com/regate-dev/regate/engine/record"
 )
 
@@ -106,7 +105,7 @@ func (g *Gate) Open(ctx context.Context, h Hello) (*Session, error) {
 		gate: g, id: ulid.Make().String(), hello: h, identity: h.Identity, started: now,
 		subject: input.NewPart(h.Identity.Subject), asserted: input.NewPart(h.Asserted),
 		target: input.NewPart(h.Target), enforcer: input.NewPart(input.Enforcer{Obligations: h.Obligations}),
-		done: make(chan struct{}), interned: map[*input.Part]uint32{}, rulings: map[*policy.Ruling]uint32{},
+		done: make(chan struct{}),
 	}
 	s.meters = g.metrics.session(string(h.Protocol), h.Target.Name)
 	if h.Identity.Actor != nil {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"sync"
@@ -65,8 +66,9 @@ type Ruling struct {
 	// agent sees only the reason.
 	Errors []string `json:"errors"`
 
-	once sync.Once
-	json []byte
+	once   sync.Once
+	json   []byte
+	digest [sha256.Size]byte
 }
 
 // Reason is one rule's voice.
@@ -184,9 +186,15 @@ func (r *Ruling) JSON() []byte {
 			// Only numbers, strings and lists: it marshals.
 			panic(fmt.Sprintf("policy: ruling does not marshal: %v", err))
 		}
-		r.json = raw
+		r.json, r.digest = raw, sha256.Sum256(raw)
 	})
 	return r.json
+}
+
+// Digest returns the SHA-256 of JSON.
+func (r *Ruling) Digest() [sha256.Size]byte {
+	r.JSON()
+	return r.digest
 }
 
 func nonNil[T any](s []T) []T {
