@@ -303,11 +303,11 @@ func (g *gateway) registerMetrics(context.Context) error {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		g.policy,
+		g.gate.Collector(),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "regate_build_info", Help: "Always 1; the labels say what runs.",
 			ConstLabels: prometheus.Labels{"version": build.Version, "revision": build.Revision, "go": build.Go},
 		}, func() float64 { return 1 }),
-		gauge("regate_sessions", "Live sessions.", func() float64 { return float64(len(g.gate.Live())) }),
 		gauge("regate_approvals_open", "Requests that wait for approval or for their use.", func() float64 {
 			return float64(len(g.approvals.List(approval.Filter{States: []approval.State{approval.Pending, approval.Approved}})))
 		}),
