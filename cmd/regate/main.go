@@ -70,10 +70,6 @@ policies, masked, held for approval where a policy says so, and recorded.`,
 		newConfigCmd(),
 		newTokenCmd(),
 		newDevIssuerCmd(),
-		newSessionsCmd(),
-		newVerifyCmd(),
-		newApprovalsCmd(),
-		newRevokeCmd(),
 		newVersionCmd(),
 	)
 	return root
