@@ -46,6 +46,11 @@ func (a *Archive) Objects(ctx context.Context, fn func(Object) error) error {
 		if err != nil {
 			return fmt.Errorf("list archive: %w", err)
 		}
+		if strings.HasSuffix(o.Key, ".tmp") {
+			// A folder's upload that was cut off: the whole of it is still in the
+			// spool, and a recording that somebody renames is missed by name.
+			continue
+		}
 		name, _, _ := strings.Cut(path.Base(o.Key), ".")
 		id, err := ulid.ParseStrict(name)
 		if err != nil {

@@ -191,8 +191,9 @@ func (r *Recorder) takeEvent(ctx context.Context, f Frame, e Event, encoded, raw
 	}
 	s.add(e.Seq, encoded)
 	s.follow(e, at)
-	if row, is := s.tally.add(e); is {
-		r.rows = append(r.rows, seqDecision{e.Seq, row})
+	if row := s.tally.add(e); row != nil && !row.queued {
+		row.queued = true
+		r.rows = append(r.rows, row)
 	}
 	r.touched[s] = struct{}{}
 }
@@ -332,6 +333,10 @@ func (r *Recorder) settle(ctx context.Context, position uint64, last jetstream.M
 		}
 	}
 	clear(r.touched)
+	for _, row := range r.rows {
+		row.queued = false
+	}
+	clear(r.rows)
 	r.rows = r.rows[:0]
 	if last == nil {
 		return

@@ -62,6 +62,8 @@ var migrations = []string{
 		reasons TEXT NOT NULL, -- JSON list
 		tables TEXT NOT NULL,  -- JSON list
 		text TEXT NOT NULL,
+		count INTEGER NOT NULL, -- of repeats, the first included
+		last INTEGER NOT NULL,  -- time of the last repeat
 		PRIMARY KEY (session, seq)
 	) STRICT, WITHOUT ROWID;
 	CREATE INDEX decisions_effect ON decisions (effect, time);
@@ -154,11 +156,12 @@ func (x *Index) Close() error { return x.db.Close() }
 // indexBatch is what one batch of events changes.
 type indexBatch struct {
 	sessions  []SessionRow
-	decisions []seqDecision
+	decisions []*seqDecision
 }
 
 type seqDecision struct {
-	seq uint64
+	seq    uint64
+	queued bool // to be written with the batch at hand
 	DecisionRow
 }
 
@@ -188,14 +191,15 @@ func (x *Index) apply(ctx context.Context, b indexBatch) error {
 			return fmt.Errorf("index session %s: %w", s.ID, err)
 		}
 	}
-	dec, err := tx.Prepare(`INSERT INTO decisions VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`)
+	dec, err := tx.Prepare(`INSERT INTO decisions VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)
+		ON CONFLICT DO UPDATE SET count = max(count, excluded.count), last = max(last, excluded.last)`)
 	if err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
 	defer dec.Close()
 	for _, d := range b.decisions {
 		if _, err := dec.Exec(d.Session, int64(d.seq), d.ID, int64(d.Turn), d.Stage, nanos(d.Time), d.Effect, d.Verb,
-			jsonList(d.Reasons), jsonList(d.Tables), d.Text); err != nil {
+			jsonList(d.Reasons), jsonList(d.Tables), d.Text, d.Count, nanos(d.Last)); err != nil {
 			return fmt.Errorf("index decision %s: %w", d.ID, err)
 		}
 	}

@@ -158,7 +158,7 @@ func (x *Index) Decisions(ctx context.Context, f DecisionFilter) ([]DecisionRow,
 	if f.Limit <= 0 {
 		f.Limit = 100
 	}
-	rows, err := x.db.QueryContext(ctx, "SELECT id, session, turn, stage, time, effect, verb, reasons, tables, text FROM decisions WHERE "+
+	rows, err := x.db.QueryContext(ctx, "SELECT id, session, turn, stage, time, effect, verb, reasons, tables, text, count, last FROM decisions WHERE "+
 		strings.Join(where, " AND ")+" ORDER BY "+order+" LIMIT ?", append(args, f.Limit)...)
 	if err != nil {
 		return nil, fmt.Errorf("search decisions: %w", err)
@@ -167,12 +167,12 @@ func (x *Index) Decisions(ctx context.Context, f DecisionFilter) ([]DecisionRow,
 	list := []DecisionRow{}
 	for rows.Next() {
 		var d DecisionRow
-		var turn, at int64
+		var turn, at, last int64
 		var reasons, tables string
-		if err := rows.Scan(&d.ID, &d.Session, &turn, &d.Stage, &at, &d.Effect, &d.Verb, &reasons, &tables, &d.Text); err != nil {
+		if err := rows.Scan(&d.ID, &d.Session, &turn, &d.Stage, &at, &d.Effect, &d.Verb, &reasons, &tables, &d.Text, &d.Count, &last); err != nil {
 			return nil, fmt.Errorf("search decisions: %w", err)
 		}
-		d.Turn, d.Time = uint64(turn), fromNanos(at)
+		d.Turn, d.Time, d.Last = uint64(turn), fromNanos(at), fromNanos(last)
 		if err := errors.Join(json.Unmarshal([]byte(reasons), &d.Reasons), json.Unmarshal([]byte(tables), &d.Tables)); err != nil {
 			return nil, fmt.Errorf("search decisions: %w", err)
 		}

@@ -73,7 +73,7 @@ type Recorder struct {
 	epochs   map[string]ulid.ULID // the newest of each gateway
 	frames   map[ulid.ULID]uint64 // the last frame of each epoch
 	touched  map[*session]struct{}
-	rows     []seqDecision
+	rows     []*seqDecision
 	late     map[string][]byte // raw frames with events of sessions that had ended
 	purged   uint64
 	purgeAt  time.Time

@@ -62,6 +62,10 @@ type DecisionRow struct {
 	Reasons []string  `json:"reasons"`
 	Tables  []string  `json:"tables"`
 	Text    string    `json:"text"`
+	// Count is how often the same was decided for the same request: repeats
+	// within 1,024 turns are one row, that of the first.
+	Count int64     `json:"count"`
+	Last  time.Time `json:"last"` // of the last repeat
 }
 
 // facts is what the index wants of one part.
@@ -130,14 +134,30 @@ func clip(s string, n int) string {
 	return s[:n]
 }
 
+// request is what a request event says of its turn.
+type request struct {
+	facts
+	// The parts that hold it; 0 where one stands in the event itself.
+	action, resource, detail uint32
+}
+
+// sameness is when two decisions are one row of the index.
+type sameness struct {
+	stage, effect                    string
+	ruling, action, resource, detail uint32
+}
+
 // tally derives a session's rows for the index from its events, in order. It
 // holds a bounded number of facts: those of the parts that a Writer may still
 // refer to.
 type tally struct {
 	row    SessionRow
 	parts  map[uint32]facts
-	turns  map[uint64]facts // of the requests last seen
-	latest uint64           // turn of a request
+	turns  map[uint64]request // of the requests last seen
+	latest uint64             // turn of a request
+
+	repeats map[sameness]*seqDecision
+	window  uint64 // of the turns that repeats is for
 }
 
 // tallyTurns is how many turns may be under way at once and still find their
@@ -145,12 +165,13 @@ type tally struct {
 const tallyTurns = 1024
 
 func newTally(id string) *tally {
-	return &tally{row: SessionRow{ID: id, State: StateLive}, parts: map[uint32]facts{}, turns: map[uint64]facts{}}
+	return &tally{row: SessionRow{ID: id, State: StateLive}, parts: map[uint32]facts{}, turns: map[uint64]request{}, repeats: map[sameness]*seqDecision{}}
 }
 
-// add takes one event. For a decision it returns the row. A body that does not
-// decode counts for nothing here: it is for Verify to say so.
-func (t *tally) add(e Event) (decision DecisionRow, is bool) {
+// add takes one event. For a decision it returns the row to be indexed, which
+// may be that of an earlier event. A body that does not decode counts for
+// nothing here: it is for Verify to say so.
+func (t *tally) add(e Event) *seqDecision {
 	t.row.Events = e.Seq
 	if t.row.Started.IsZero() {
 		t.row.Started = e.At()
@@ -171,12 +192,10 @@ func (t *tally) add(e Event) (decision DecisionRow, is bool) {
 			delete(t.parts, p.Index-2*maxParts)
 		}
 	case KindRequest:
-		if r, err := DecodeRequest(e.Body); err == nil {
-			t.request(r)
-		}
+		t.request(e.Body)
 	case KindDecision:
 		if d, err := DecodeDecision(e.Body); err == nil {
-			return t.decision(d), true
+			return t.decision(e.Seq, d)
 		}
 	case KindHold:
 		t.row.Holds++
@@ -200,50 +219,108 @@ func (t *tally) add(e Event) (decision DecisionRow, is bool) {
 			}
 		}
 	}
-	return DecisionRow{}, false
+	return nil
 }
 
-func (t *tally) request(r Request) {
-	if r.Stage == "request" && r.Turn > t.latest {
-		t.row.Requests++
-		t.latest = r.Turn
-	}
-	var turn facts
-	for _, in := range r.Input {
-		f, ok := t.parts[in.Part]
-		if in.Part == 0 {
-			f, ok = readFacts(in.JSON)
+func (t *tally) request(body []byte) {
+	var turn request
+	n, stage, ok := scanRequest(body, func(key []byte, part uint32, inline []byte) {
+		switch string(key) {
+		case "approvals", "asserted", "complete", "enforcer", "parameters", "protocol", "request", "schema", "session", "stage", "subject", "target", "time":
+			return
+		}
+		f, ok := t.parts[part]
+		if part == 0 {
+			f, ok = readFacts(inline)
 		}
 		if !ok {
-			continue
+			return
 		}
-		switch in.Key {
+		switch string(key) {
 		case "action":
-			turn.verb = f.verb
+			turn.verb, turn.action = f.verb, part
 		case "resource":
-			turn.tables = f.tables
+			turn.tables, turn.resource = f.tables, part
 		default:
 			if f.text != "" {
-				turn.text = f.text
+				turn.text, turn.detail = f.text, part
 			}
 		}
+	})
+	if !ok {
+		return
 	}
-	t.turns[r.Turn] = turn
-	if r.Turn >= tallyTurns {
-		delete(t.turns, r.Turn-tallyTurns)
+	if string(stage) == "request" && n > t.latest {
+		t.row.Requests++
+		t.latest = n
+	}
+	t.turns[n] = turn
+	if n >= tallyTurns {
+		delete(t.turns, n-tallyTurns)
 	}
 }
 
-func (t *tally) decision(d Decision) DecisionRow {
-	row := DecisionRow{
-		ID: d.ID, Session: t.row.ID, Turn: d.Turn, Stage: d.Stage, Time: time.Unix(0, d.Time).UTC(), Effect: d.Effect,
-		Reasons: slices.Clone(t.parts[d.Ruling].reasons),
+// scanRequest reads what the tally needs of a request's body, without the rest.
+func scanRequest(body []byte, entry func(key []byte, part uint32, inline []byte)) (turn uint64, stage []byte, ok bool) {
+	c := cursor{buf: body}
+	for range c.head(majorMap) {
+		switch c.uint() {
+		case 1:
+			turn = c.uint()
+		case 2:
+			c.int()
+		case 3, 4:
+			c.take(c.head(majorText))
+		case 5:
+			stage = c.take(c.head(majorText))
+		case 6:
+			for range c.head(majorArray) {
+				c.array(2)
+				key := c.take(c.head(majorText))
+				if c.err != nil {
+					return 0, nil, false
+				}
+				if c.off < len(body) && body[c.off]&0xe0 == majorUint {
+					entry(key, uint32(c.uint()), nil)
+				} else {
+					entry(key, 0, c.bytes())
+				}
+			}
+		case 7:
+			c.bytes()
+		default:
+			c.fail()
+		}
+		if c.err != nil {
+			return 0, nil, false
+		}
 	}
-	if turn, ok := t.turns[d.Turn]; ok {
-		row.Verb, row.Tables, row.Text = turn.verb, turn.tables, strings.TrimSpace(turn.text)
-	}
+	return turn, stage, true
+}
+
+func (t *tally) decision(seq uint64, d Decision) *seqDecision {
 	if d.Effect == "deny" {
 		t.row.Denials++
+	}
+	at := time.Unix(0, d.Time).UTC()
+	turn := t.turns[d.Turn]
+	if window := d.Turn / tallyTurns; window != t.window || len(t.repeats) >= tallyTurns {
+		clear(t.repeats)
+		t.window = window
+	}
+	key := sameness{d.Stage, d.Effect, d.Ruling, turn.action, turn.resource, turn.detail}
+	if known := t.repeats[key]; known != nil {
+		known.Count++
+		known.Last = at
+		return known
+	}
+	row := &seqDecision{seq: seq, DecisionRow: DecisionRow{
+		ID: d.ID, Session: t.row.ID, Turn: d.Turn, Stage: d.Stage, Time: at, Effect: d.Effect,
+		Reasons: slices.Clone(t.parts[d.Ruling].reasons),
+		Verb:    turn.verb, Tables: turn.tables, Text: strings.TrimSpace(turn.text), Count: 1, Last: at,
+	}}
+	if key.ruling != 0 && key.action != 0 && key.resource != 0 && key.detail != 0 {
+		t.repeats[key] = row
 	}
 	return row
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,6 +31,9 @@ type VerifyOptions struct {
 	Key ed25519.PublicKey
 	// Sessions bounds the work to these ids.
 	Sessions []string
+	// AllowMissing lets a report be OK although session numbers are not
+	// accounted for, as after old recordings were removed on purpose.
+	AllowMissing bool
 }
 
 // Problem is something that is wrong, and where.
@@ -52,7 +56,10 @@ func (p Problem) String() string {
 	if p.Place != "" {
 		fmt.Fprintf(&b, " (%s)", p.Place)
 	}
-	return strings.TrimSpace(b.String() + ": " + p.Text)
+	if b.Len() == 0 {
+		return p.Text
+	}
+	return strings.TrimSpace(b.String()) + ": " + p.Text
 }
 
 // SessionReport is what was verified of one session.
@@ -68,13 +75,36 @@ type SessionReport struct {
 	Problems  int    `json:"problems"`
 }
 
+// Missing are session numbers of one run of a gateway that nothing has which
+// was verified. A gateway numbers its sessions in each run, from 1.
+type Missing struct {
+	Gateway string `json:"gateway"`
+	Run     string `json:"run"`
+	Count   uint64 `json:"count"`
+	Most    uint64 `json:"most"`    // the highest number that was found
+	Numbers string `json:"numbers"` // "2-4, 7", cut short where there are many
+	// Ended: the run is over and everything it recorded was looked at, so these
+	// recordings are lost. Otherwise they may still be on their way.
+	Ended bool `json:"ended"`
+}
+
+// String returns the numbers as one line.
+func (m Missing) String() string {
+	noun := "sessions"
+	if m.Count == 1 {
+		noun = "session"
+	}
+	return fmt.Sprintf("gateway %s, run %s: %s %s of %d", m.Gateway, m.Run, noun, m.Numbers, m.Most)
+}
+
 // Report is the result of Verify.
 type Report struct {
-	OK       bool            `json:"ok"`
+	OK       bool            `json:"ok"` // nothing is wrong, and nothing missing unless that is allowed
 	Sessions []SessionReport `json:"sessions"`
 	Events   uint64          `json:"events"`
 	Frames   uint64          `json:"frames"` // of the journal
 	Problems []Problem       `json:"problems"`
+	Missing  []Missing       `json:"missing"`
 	Notes    []string        `json:"notes"`
 }
 
@@ -89,6 +119,7 @@ type verifier struct {
 	reports map[ulid.ULID]*SessionReport
 	numbers map[string]map[uint64]string // by gateway and epoch: session number → id
 	lasts   map[ulid.ULID]uint64         // the last event that archive or spool have
+	moved   bool                         // a file left the spool while it was read
 }
 
 // Verify reads everything and reports all that is wrong. The error is for what
@@ -98,7 +129,7 @@ func Verify(ctx context.Context, opts VerifyOptions) (*Report, error) {
 		opts: opts, only: map[ulid.ULID]bool{}, wanted: map[ulid.ULID]uint64{}, gaps: map[ulid.ULID]map[uint64]Gap{},
 		heads: map[ulid.ULID]Hash{}, reports: map[ulid.ULID]*SessionReport{}, numbers: map[string]map[uint64]string{},
 		lasts:  map[ulid.ULID]uint64{},
-		report: Report{Sessions: []SessionReport{}, Problems: []Problem{}, Notes: []string{}},
+		report: Report{Sessions: []SessionReport{}, Problems: []Problem{}, Missing: []Missing{}, Notes: []string{}},
 	}
 	for _, s := range opts.Sessions {
 		id, err := ulid.ParseStrict(s)
@@ -112,10 +143,14 @@ func Verify(ctx context.Context, opts VerifyOptions) (*Report, error) {
 	}
 	err := v.journal(ctx, v.survey)
 	if err == nil {
-		err = v.archive(ctx)
+		err = v.archive(ctx, false)
 	}
 	if err == nil {
 		err = v.spool()
+	}
+	if err == nil && len(v.only) == 0 && (v.moved || len(v.missing()) > 0) {
+		// A recorder at work may have archived them after the archive was read.
+		err = v.archive(ctx, true)
 	}
 	if err == nil {
 		err = v.readJournal(ctx)
@@ -128,15 +163,17 @@ func Verify(ctx context.Context, opts VerifyOptions) (*Report, error) {
 			v.problem(Problem{Session: id.String(), Text: "it is nowhere"})
 		}
 	}
+	allowed := true
 	if len(v.only) == 0 {
-		v.checkNumbers()
+		v.report.Missing = v.missing()
+		allowed = v.checkNumbers()
 	}
 	for _, r := range v.reports {
 		v.report.Sessions = append(v.report.Sessions, *r)
 		v.report.Events += r.Events
 	}
 	slices.SortFunc(v.report.Sessions, func(a, b SessionReport) int { return strings.Compare(a.ID, b.ID) })
-	v.report.OK = len(v.report.Problems) == 0
+	v.report.OK = len(v.report.Problems) == 0 && allowed
 	return &v.report, nil
 }
 
@@ -199,37 +236,75 @@ func (v *verifier) number(gateway string, epoch ulid.ULID, n uint64, id string) 
 	v.numbers[key][n] = id
 }
 
-// checkNumbers finds sessions that are missing as a whole: a gateway numbers
-// its sessions in each run.
-func (v *verifier) checkNumbers() {
-	for key, seen := range v.numbers {
-		gateway, epoch, _ := strings.Cut(key, " ")
+// missing finds sessions that are missing as a whole: numbers below one that
+// was found.
+func (v *verifier) missing() []Missing {
+	out := []Missing{}
+	for _, key := range slices.Sorted(maps.Keys(v.numbers)) {
+		seen := v.numbers[key]
+		gateway, run, _ := strings.Cut(key, " ")
 		var most uint64
 		for n := range seen {
 			most = max(most, n)
 		}
-		var missing []uint64
-		for n := uint64(1); n < most && len(missing) < 1000; n++ {
-			if _, ok := seen[n]; !ok {
-				missing = append(missing, n)
-			}
-		}
-		if len(missing) == 0 {
+		count := most - uint64(len(seen))
+		if count == 0 {
 			continue
 		}
-		text := fmt.Sprintf("gateway %s, run %s: %s of %d not found", gateway, epoch, ranges(missing), most)
-		if v.opts.Journal != nil && v.opts.Spool != "" {
-			v.problem(Problem{Text: text})
-		} else {
-			v.note("%s; they may still be live, in the recorder's spool or in the journal", text)
+		var list []uint64
+		for n := uint64(1); n < most && len(list) < maxMissing; n++ {
+			if _, ok := seen[n]; !ok {
+				list = append(list, n)
+			}
 		}
+		numbers := ranges(list)
+		if uint64(len(list)) < count {
+			numbers += ", …"
+		}
+		out = append(out, Missing{Gateway: gateway, Run: run, Count: count, Most: most, Numbers: numbers, Ended: v.ended(gateway, run)})
 	}
+	return out
 }
 
-// ranges writes "sessions 2-4, 7".
+// maxMissing bounds how many missing numbers of a run are listed.
+const maxMissing = 1000
+
+// ended reports whether everything that a run recorded must have been found.
+// The journal is read in order: what a recorder has of a later run it has after
+// all of the run before, in its spool or in the archive. Runs are ULIDs.
+func (v *verifier) ended(gateway, run string) bool {
+	if v.opts.Spool == "" {
+		return false
+	}
+	if v.opts.Journal != nil {
+		return true
+	}
+	for key := range v.numbers {
+		if other, later, _ := strings.Cut(key, " "); other == gateway && later > run {
+			return true
+		}
+	}
+	return false
+}
+
+// checkNumbers reports what is missing, and whether the report may be OK.
+func (v *verifier) checkNumbers() bool {
+	for _, m := range v.report.Missing {
+		switch {
+		case v.opts.AllowMissing:
+			v.note("%s not found", m)
+		case m.Ended:
+			v.problem(Problem{Text: m.String() + " not found"})
+		default:
+			v.note("%s not found; they may still be live, in the recorder's spool or in the journal", m)
+		}
+	}
+	return len(v.report.Missing) == 0 || v.opts.AllowMissing
+}
+
+// ranges writes "2-4, 7".
 func ranges(list []uint64) string {
 	var b strings.Builder
-	b.WriteString("sessions ")
 	for i := 0; i < len(list); {
 		k := i
 		for k+1 < len(list) && list[k+1] == list[k]+1 {
@@ -248,10 +323,12 @@ func ranges(list []uint64) string {
 	return b.String()
 }
 
-func (v *verifier) archive(ctx context.Context) error {
+// archive verifies the archive's files; later, those that were not there the
+// first time.
+func (v *verifier) archive(ctx context.Context, later bool) error {
 	a := OpenArchive(v.opts.Bucket, "")
 	return a.Objects(ctx, func(o Object) error {
-		if !v.wants(o.Session) {
+		if !v.wants(o.Session) || later && v.reports[o.Session] != nil {
 			return nil
 		}
 		if o.Key != ObjectKey(o.Session) {
@@ -295,6 +372,10 @@ func (v *verifier) spool() error {
 		}
 		if err := f.load(func(Event, []byte) {}); err != nil {
 			return err
+		}
+		if _, err := os.Stat(f.path); errors.Is(err, fs.ErrNotExist) {
+			v.moved = true // archived since the folder was listed
+			continue
 		}
 		v.session(f.session, "spool", f.path, f.source)
 	}

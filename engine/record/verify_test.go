@@ -223,19 +223,50 @@ func TestVerifyFindsMissingSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	report := verifyArchive(t, dir, testPublic)
-	if !report.OK || len(report.Notes) != 1 || !strings.Contains(report.Notes[0], "sessions 2 of 4 not found") {
+	if report.OK || len(report.Problems) != 0 || len(report.Notes) != 1 || !strings.Contains(report.Notes[0], "session 2 of 4 not found") {
 		t.Errorf("the archive alone: %v, %v", report.Problems, report.Notes)
+	}
+	if len(report.Missing) != 1 || report.Missing[0].Count != 1 || report.Missing[0].Numbers != "2" || report.Missing[0].Ended {
+		t.Errorf("missing in the archive alone: %+v", report.Missing)
 	}
 	st := openState(t, filepath.Join(dir, "state"))
 	full := &rig{dir: dir, state: st, bucket: openBucket(t, archive)}
 	report = full.verify(t)
-	if report.OK || !strings.Contains(report.Problems[len(report.Problems)-1].Text, "sessions 2 of 4 not found") {
+	if report.OK || !strings.Contains(report.Problems[len(report.Problems)-1].String(), "session 2 of 4 not found") {
 		t.Errorf("with journal and spool: %v", report.Problems)
+	}
+	if text := report.Problems[len(report.Problems)-1].String(); !strings.HasPrefix(text, "gateway ") {
+		t.Errorf("a problem of no session begins with %q", text)
+	}
+	allowed, err := Verify(t.Context(), VerifyOptions{Bucket: full.bucket, Spool: filepath.Join(dir, "spool"), Key: testPublic, AllowMissing: true})
+	if err != nil || !allowed.OK || len(allowed.Missing) != 1 || len(allowed.Notes) != 1 {
+		t.Errorf("missing is allowed: %+v, %v", allowed, err)
 	}
 	if report, err := Verify(t.Context(), VerifyOptions{Bucket: full.bucket, Key: testPublic, Sessions: []string{ids[1].String()}}); err != nil || report.OK {
 		t.Errorf("the session itself: %+v, %v", report, err)
 	}
 	if report, err := Verify(t.Context(), VerifyOptions{Bucket: full.bucket, Key: testPublic, Sessions: []string{ids[0].String()}}); err != nil || !report.OK {
 		t.Errorf("another: %+v, %v", report, err)
+	}
+}
+
+// TestVerifyKnowsEndedRuns: the recorder's folder and a later run are enough to
+// know that a run has ended and that its recording is lost.
+func TestVerifyKnowsEndedRuns(t *testing.T) {
+	dir := t.TempDir()
+	ids := recordSome(t, dir, 3, 1)
+	archive := filepath.Join(dir, "archive")
+	if err := os.Remove(filepath.Join(archive, ObjectKey(ids[0]))); err != nil {
+		t.Fatal(err)
+	}
+	opts := VerifyOptions{Bucket: openBucket(t, archive), Spool: filepath.Join(dir, "spool"), Key: testPublic}
+	alive, err := Verify(t.Context(), opts)
+	if err != nil || alive.OK || len(alive.Problems) != 0 || len(alive.Missing) != 1 || alive.Missing[0].Ended {
+		t.Errorf("the last run may still be alive: %+v, %v", alive, err)
+	}
+	recordSome(t, dir, 1, 1)
+	ended, err := Verify(t.Context(), opts)
+	if err != nil || ended.OK || len(ended.Problems) != 1 || !strings.Contains(ended.Problems[0].Text, "session 1 of 3 not found") {
+		t.Errorf("the run has ended: %+v, %v", ended, err)
 	}
 }
