@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	"github.com/regate-dev/regate/engine/record"
 	"github.com/regate-dev/regate/engine/state"
 )
@@ -19,6 +21,12 @@ import (
 // recordSession records one session as a gateway with that state folder would,
 // and stops the gateway. It returns the session's id.
 func recordSession(t *testing.T, dir string) string {
+	t.Helper()
+	return recordSessions(t, dir, 1)[0]
+}
+
+// recordSessions records several sessions in one run.
+func recordSessions(t *testing.T, dir string, count int) (ids []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -43,6 +51,26 @@ func recordSession(t *testing.T, dir string) string {
 	})
 	check(err)
 
+	for range count {
+		ids = append(ids, recordOne(t, ctx, j))
+	}
+	check(j.Close(ctx))
+	check(r.Flush(ctx))
+	check(r.Close(ctx))
+	check(index.Close())
+	check(bucket.Close())
+	check(st.Close(ctx))
+	return ids
+}
+
+func recordOne(t *testing.T, ctx context.Context, j *record.Journal) string {
+	t.Helper()
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	w, _ := j.Begin(record.Header{Protocol: "postgres", Target: "shop", Subject: "alice", Actor: "agent-7"})
 	for n, s := range []struct{ effect, text string }{
 		{"allow", "SELECT email\nFROM users"}, {"deny", "DROP TABLE users -- \x1b[2J\u202e"},
@@ -67,12 +95,6 @@ func recordSession(t *testing.T, dir string) string {
 		}
 	}
 	check(w.Close("client left").Wait(ctx))
-	check(j.Close(ctx))
-	check(r.Flush(ctx))
-	check(r.Close(ctx))
-	check(index.Close())
-	check(bucket.Close())
-	check(st.Close(ctx))
 	return w.ID().String()
 }
 
@@ -100,10 +122,7 @@ func wantAll(t *testing.T, got string, want ...string) {
 func TestSessionsCommands(t *testing.T) {
 	dir := t.TempDir()
 	id := recordSession(t, dir)
-	file := filepath.Join(dir, "regate.yaml")
-	if err := os.WriteFile(file, []byte("state:\n  dir: "+dir+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := configured(t, dir)
 	wantAll(t, regate(t, 0, "sessions", "list", "-c", file), id, "agent-7 for alice", "shop", "archived")
 	wantAll(t, regate(t, 0, "sessions", "list", "-c", file, "--effect", "deny", "--since", "1h", "--subject", "alice", "-o", "json"), `"denials": 1`)
 	wantAll(t, regate(t, 0, "sessions", "list", "-c", file, "--target", "other"), "no sessions")
@@ -154,4 +173,40 @@ func TestVerifyCommand(t *testing.T) {
 	}
 	wantAll(t, regate(t, 1, "verify", "--archive", archive, "--public-key", public), "problem: session "+id, "WRONG")
 	wantAll(t, regate(t, 1, "sessions", "show", id, "--archive", archive, "--public-key", public), "problem")
+}
+
+// TestVerifyCommandMissing: a deleted recording is never "everything".
+func TestVerifyCommandMissing(t *testing.T) {
+	dir := t.TempDir()
+	ids := recordSessions(t, dir, 2)
+	file := configured(t, dir)
+	wantAll(t, regate(t, 0, "verify", "-c", file), "2 sessions verified (2 signed, 0 open)", "everything is whole and unchanged")
+	session, err := ulid.ParseStrict(ids[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "archive", record.ObjectKey(session))); err != nil {
+		t.Fatal(err)
+	}
+	for want, args := range map[int][]string{1: nil, 0: {"--allow-missing"}} {
+		out := regate(t, want, append([]string{"verify", "-c", file}, args...)...)
+		wantAll(t, out, "1 session verified (1 signed, 0 open)", "1 number not accounted for: gateway gw, run ", "session 1 of 2")
+		if strings.Contains(out, "whole and unchanged") || strings.Contains(out, "problem") {
+			t.Errorf("verify %v says %s", args, out)
+		}
+	}
+	wantAll(t, regate(t, 1, "verify", "--journal", dir), "problem: gateway gw, run ", "1 problem; 1 number not accounted for")
+	recordSession(t, dir) // the run before has ended
+	wantAll(t, regate(t, 1, "verify", "-c", file), "problem: gateway gw, run ", "session 1 of 2 not found")
+	wantAll(t, regate(t, 0, "verify", "-c", file, "--allow-missing", "-o", "json"), `"ok": true`, `"numbers": "1"`, `"ended": true`)
+}
+
+// configured writes a configuration with that state folder.
+func configured(t *testing.T, dir string) string {
+	t.Helper()
+	file := filepath.Join(dir, "regate.yaml")
+	if err := os.WriteFile(file, []byte("state:\n  dir: "+dir+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }

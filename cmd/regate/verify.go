@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 	"time"
 	"unicode"
@@ -24,7 +25,7 @@ import (
 func newVerifyCmd() *cobra.Command {
 	var where archiveFlags
 	var output string
-	var all bool
+	var all, allowMissing bool
 	cmd := &cobra.Command{
 		Use:   "verify [SESSION...]",
 		Short: "Check that recordings are whole and unchanged",
@@ -35,16 +36,23 @@ the archive and the public key alone.
 With --journal, a stopped gateway's state folder is checked too: what its
 recorder had not archived yet, and what was still in the journal.
 
-The exit status is 1 if anything is wrong.`,
+A gateway numbers its sessions in each run. A number that nothing has is a lost
+recording where the run has ended; while it lives, or without its journal and
+spool, the recording may still be on its way, and verify only says that it is
+not accounted for. Give --allow-missing after old recordings were removed on
+purpose.
+
+The exit status is 1 if anything is wrong or not accounted for.`,
 		Example: `  regate verify                                     # what regate.yaml names
   regate verify --archive ./archive --public-key receipts.pub
   regate verify --journal /var/lib/regate -o json   # after a crash
+  regate verify --allow-missing                     # old days were removed
   regate verify 01JQ3Z5V8W7T6S5R4Q3P2N1M0K`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if output != "text" && output != "json" {
 				return &usageError{fmt.Errorf("unknown output %q: text or json", output)}
 			}
-			report, err := verify(cmd.Context(), &where, args)
+			report, err := verify(cmd.Context(), &where, args, allowMissing)
 			if err != nil {
 				return err
 			}
@@ -62,17 +70,18 @@ The exit status is 1 if anything is wrong.`,
 	where.add(cmd)
 	cmd.Flags().StringVar(&where.journal, "journal", "", "state folder of a stopped gateway: check its journal and spool too")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	cmd.Flags().BoolVar(&allowMissing, "allow-missing", false, "session numbers that are not accounted for do not count as wrong")
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "list every session, not the wrong ones alone")
 	return cmd
 }
 
-func verify(ctx context.Context, where *archiveFlags, sessions []string) (*record.Report, error) {
+func verify(ctx context.Context, where *archiveFlags, sessions []string, allowMissing bool) (*record.Report, error) {
 	if where.journal != "" {
 		// A state folder has everything at its usual place.
 		fromJournal(where)
 	}
 	where.fill()
-	opts := record.VerifyOptions{Spool: where.spool, Sessions: sessions}
+	opts := record.VerifyOptions{Spool: where.spool, Sessions: sessions, AllowMissing: allowMissing}
 	var err error
 	if opts.Key, err = where.publicKey(); err != nil {
 		return nil, err
@@ -160,10 +169,10 @@ func printReport(w io.Writer, r *record.Report, all bool) error {
 			verdict = "ok, signed"
 		}
 		if s.Lost > 0 {
-			verdict += fmt.Sprintf(", %d events declared lost", s.Lost)
+			verdict += fmt.Sprintf(", %s declared lost", counted(int64(s.Lost), "event"))
 		}
 		if all || s.Problems > 0 {
-			fmt.Fprintf(tw, "%s\t%s\t%d events\t%s\t%s\n", s.ID, s.Where, s.Events, verdict, plainText(s.Reason))
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", s.ID, s.Where, counted(int64(s.Events), "event"), verdict, plainText(s.Reason))
 		}
 	}
 	if err := tw.Flush(); err != nil {
@@ -175,14 +184,32 @@ func printReport(w io.Writer, r *record.Report, all bool) error {
 	for _, n := range r.Notes {
 		fmt.Fprintf(w, "note: %s\n", plainText(n))
 	}
-	fmt.Fprintf(w, "%d sessions (%d signed, %d open), %d events", len(r.Sessions), signed, open, r.Events)
+	return printSummary(w, r, signed, open)
+}
+
+// printSummary is the last line. It says "everything" only where nothing can
+// be missing.
+func printSummary(w io.Writer, r *record.Report, signed, open int) error {
+	fmt.Fprintf(w, "%s verified (%d signed, %d open), %s", counted(int64(len(r.Sessions)), "session"), signed, open, counted(int64(r.Events), "event"))
 	if r.Frames > 0 {
-		fmt.Fprintf(w, ", %d journal frames", r.Frames)
+		fmt.Fprintf(w, ", %s", counted(int64(r.Frames), "journal frame"))
 	}
-	if r.OK {
-		_, err := fmt.Fprintln(w, ": everything is whole and unchanged")
-		return err
+	var parts []string
+	if len(r.Problems) > 0 {
+		parts = append(parts, counted(int64(len(r.Problems)), "problem"))
 	}
-	_, err := fmt.Fprintf(w, ": %d problems\n", len(r.Problems))
+	var missing uint64
+	var where []string
+	for _, m := range r.Missing {
+		missing += m.Count
+		where = append(where, m.String())
+	}
+	if missing > 0 {
+		parts = append(parts, fmt.Sprintf("%s not accounted for: %s", counted(int64(missing), "number"), plainText(strings.Join(where, "; "))))
+	}
+	if len(parts) == 0 {
+		parts = append(parts, "everything is whole and unchanged")
+	}
+	_, err := fmt.Fprintf(w, "; %s\n", strings.Join(parts, "; "))
 	return err
 }
