@@ -146,11 +146,13 @@ func Verify(ctx context.Context, opts VerifyOptions) (*Report, error) {
 		err = v.archive(ctx, false)
 	}
 	if err == nil {
-		err = v.spool()
+		err = v.spool(false)
 	}
 	if err == nil && len(v.only) == 0 && (v.moved || len(v.missing()) > 0) {
-		// A recorder at work may have archived them after the archive was read.
-		err = v.archive(ctx, true)
+		// A recorder at work may have written them since they were looked for.
+		if err = v.spool(true); err == nil {
+			err = v.archive(ctx, true)
+		}
 	}
 	if err == nil {
 		err = v.readJournal(ctx)
@@ -349,7 +351,9 @@ func (v *verifier) archive(ctx context.Context, later bool) error {
 	})
 }
 
-func (v *verifier) spool() error {
+// spool verifies the spool's files; later, those that were not there the first
+// time.
+func (v *verifier) spool(later bool) error {
 	if v.opts.Spool == "" {
 		return nil
 	}
@@ -357,10 +361,12 @@ func (v *verifier) spool() error {
 	if err != nil {
 		return err
 	}
-	if err := v.aside("damaged", "a damaged frame of the journal: what it held is not in any recording"); err != nil {
-		return err
+	if !later {
+		err = errors.Join(
+			v.aside("damaged", "a damaged frame of the journal: what it held is not in any recording"),
+			v.aside("late", "a frame that came after its sessions were closed: do two gateways have the same name?"))
 	}
-	if err := v.aside("late", "a frame that came after its sessions were closed: do two gateways have the same name?"); err != nil {
+	if err != nil {
 		return err
 	}
 	for _, f := range files {
