@@ -88,6 +88,7 @@ type Session struct {
 
 	requests, rows, bytes, denials atomic.Int64
 	turns                          uint64
+	reach                          reach
 	meters                         meters
 	labels                         []string
 

@@ -93,6 +93,7 @@ func (s *Session) decide(ctx context.Context, req *Request, stage input.Stage) (
 	if turn.Ruling.Effect != policy.Allow {
 		return nil, turn.denial()
 	}
+	s.reach.add(turn.Ruling)
 	if req.Writes || ticket != "" {
 		if err := s.gate.recorded(ctx, turn.decided); err != nil {
 			return nil, err

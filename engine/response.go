@@ -50,6 +50,7 @@ func (t *Turn) Response(ctx context.Context, fields []input.Field) ([]FieldRule,
 	masks := t.Ruling.Masks
 	if ruling != t.Ruling {
 		masks = append(slices.Clone(masks), ruling.Masks...)
+		t.sess.reach.add(ruling)
 	}
 	if len(masks) == 0 {
 		return nil, nil

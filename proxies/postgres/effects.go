@@ -45,6 +45,9 @@ func (s *session) apply(t *turn, ran bool) {
 	if e.CatalogChange || e.Do || e.Call {
 		s.truth.uncommitted = true // until the transaction ends, see ready
 	}
+	if e.Listen != "" || st.Facts.Action.Opaque && s.listens == nil {
+		s.listens = t
+	}
 	if !ran {
 		return
 	}

@@ -101,7 +101,7 @@ func TestSlowReader(t *testing.T) {
 }
 
 func TestNotificationsReachAnIdleSession(t *testing.T) {
-	g := start(t)
+	g := start(t, withPolicy(permissive))
 	r := g.raw("agent-1")
 	r.do(simple("LISTEN news"))
 	time.Sleep(500 * time.Millisecond)

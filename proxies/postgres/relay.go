@@ -495,6 +495,7 @@ func (s *session) async(m []byte) error {
 		s.log.WithField("message", wire.ReportField(m, 'M')).Warn("the target ended the session")
 		return errTargetEnded
 	case 'A':
+		return s.notification(m)
 	default:
 		return violation("message " + quoteByte(m[0]) + " while nothing was asked")
 	}

@@ -89,6 +89,8 @@ type session struct {
 	forward  []byte    // what goes to the target next
 	expect   queue     // the answers that are owed
 
+	listens *turn // why notifications may come: the last LISTEN, or what may have done it unseen
+
 	// What goes to the agent next.
 	out      []byte
 	recorded int // out[:recorded] is in the journal

@@ -23,6 +23,7 @@ const (
 	whyEarlier     = "changed by an earlier statement of the batch"
 	whyTemporary   = "may be shadowed by a temporary relation"
 	whyCarrier     = "holds values of other relations"
+	whyCarries     = "puts stored values where masks do not follow"
 	whyNotLiteral  = "not a literal"
 	whyOtherDB     = "in another database"
 	whyRule        = "rewritten by a rule"

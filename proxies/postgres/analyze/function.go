@@ -1,6 +1,7 @@
 package analyze
 
 import (
+	"slices"
 	"strings"
 
 	pg_query "github.com/pganalyze/pg_query_go/v5"
@@ -129,7 +130,7 @@ func (b *builder) invoke(parts []string, args []value, filter bool) value {
 		} else if v.typ != b.plainType(f.Result) {
 			v.typ = 0
 		}
-		if !b.runs(f) {
+		if !b.runsOn(f, args) {
 			v.how = input.Opaque
 			b.effects.CatalogChange = b.effects.CatalogChange || f.Category == catalog.Unknown && f.Volatility == "volatile"
 		}
@@ -177,6 +178,17 @@ func (b *builder) narrow(candidates []*catalog.Function, args []value) []*catalo
 	return left
 }
 
+// runsOn is runs for a call whose arguments are known.
+func (b *builder) runsOn(f *catalog.Function, args []value) bool {
+	if f.Category != catalog.Carries || slices.ContainsFunc(args, value.stored) {
+		return b.runs(f)
+	}
+	b.functions[f.QualifiedName()] = true
+	b.schemas[f.Schema] = true
+	b.action.Writes = true
+	return true
+}
+
 // runs notes that a function runs and says whether it is known to reach
 // nothing but its arguments and the catalogue.
 func (b *builder) runs(f *catalog.Function) bool {
@@ -188,6 +200,8 @@ func (b *builder) runs(f *catalog.Function) bool {
 	case catalog.Writes:
 		b.action.Writes = true
 		return true
+	case catalog.Carries:
+		b.hides("function", f.QualifiedName(), whyCarries)
 	case catalog.Dangerous:
 		b.hides("function", f.QualifiedName(), whyDangerous)
 	default:
@@ -202,7 +216,7 @@ func (b *builder) runs(f *catalog.Function) bool {
 
 // effectsOf notes what PostgreSQL's own functions do to the session.
 func (b *builder) effectsOf(parts []string, nodes []*pg_query.Node, args []value) {
-	if len(parts) > 1 && parts[0] != "pg_catalog" {
+	if len(parts) > 1 && parts[len(parts)-2] != "pg_catalog" {
 		return
 	}
 	switch name := parts[len(parts)-1]; {

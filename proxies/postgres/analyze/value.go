@@ -121,3 +121,6 @@ func (v value) field(name string) (value, bool) {
 	}
 	return value{}, false
 }
+
+// stored says whether a value may hold something of a stored column.
+func (v value) stored() bool { return len(v.from) > 0 || v.how == input.Opaque }

@@ -29,7 +29,7 @@ func parseBuiltins(text string) (map[string]Category, error) {
 		word, names, found := strings.Cut(line, ":")
 		category := Category(word)
 		switch category {
-		case Safe, ReadsCatalog, SessionState, Writes, Dangerous:
+		case Safe, ReadsCatalog, SessionState, Writes, Carries, Dangerous:
 		default:
 			found = false
 		}

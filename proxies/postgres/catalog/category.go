@@ -11,6 +11,7 @@ const (
 	Safe         Category = "safe"          // its result depends on its arguments, the clock or chance alone
 	ReadsCatalog Category = "reads_catalog" // also reads names and definitions
 	SessionState Category = "session_state" // reads or sets parameters of the session
-	Writes       Category = "writes"        // changes sequences, locks, large objects, notifications
+	Writes       Category = "writes"        // changes sequences, locks, large objects
+	Carries      Category = "carries"       // writes, and puts its arguments where no mask follows them
 	Dangerous    Category = "dangerous"     // runs SQL in a string, reads files or memory, controls the server
 )
