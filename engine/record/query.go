@@ -18,7 +18,7 @@ type SessionFilter struct {
 	Subject string
 	Actor   string
 	Target  string
-	Effect  string // sessions with a decision of this effect
+	Effect  string // sessions with a decision of this effect, or EffectHeld
 	State   string
 	Since   time.Time
 	Until   time.Time
@@ -28,6 +28,10 @@ type SessionFilter struct {
 	Before  string // page key: the id that ended the page before
 	Limit   int    // 100 when 0
 }
+
+// EffectHeld selects sessions with a request that was held for approval. What
+// is decided in the end is recorded as an allow or a deny.
+const EffectHeld = "held"
 
 // Sessions returns the sessions that a filter selects, newest first.
 func (x *Index) Sessions(ctx context.Context, f SessionFilter) ([]SessionRow, error) {
@@ -59,7 +63,9 @@ func (x *Index) Sessions(ctx context.Context, f SessionFilter) ([]SessionRow, er
 		and("(started, id) < (SELECT started, id FROM sessions WHERE id = ?)", f.Before)
 	}
 	var sub []string
-	if f.Effect != "" {
+	if f.Effect == EffectHeld {
+		where = append(where, "holds > 0")
+	} else if f.Effect != "" {
 		sub = append(sub, "d.effect = ?")
 		args = append(args, f.Effect)
 	}
