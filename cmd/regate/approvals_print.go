@@ -55,7 +55,7 @@ func printTicket(w io.Writer, t *approval.Ticket) error {
 		{"purpose", t.Asserted.Purpose}, {"ticket", t.Asserted.Ticket}, {"task", t.Asserted.Task}, {"step", t.Asserted.Step},
 	} {
 		if a.value != "" {
-			p.field(a.name, a.value+"   (the agent's own words, not verified)")
+			p.field(a.name, a.value+"   "+notVerified)
 		}
 	}
 	p.head("what")

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +13,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 	"github.com/spf13/cobra"
-	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
 
 	"github.com/regate-dev/regate/engine/record"
 )
@@ -42,6 +44,7 @@ func newSessionsListCmd() *cobra.Command {
 		Short: "List sessions, newest first",
 		Example: `  regate sessions list --target shop --since 2h
   regate sessions list --effect deny --limit 20
+  regate sessions list --effect held --since 7d
   regate sessions list --text 'drop table' -o json`,
 		Args: wantNoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -49,9 +52,11 @@ func newSessionsListCmd() *cobra.Command {
 				return &usageError{fmt.Errorf("unknown output %q: table or json", output)}
 			}
 			switch filter.Effect {
-			case "", "allow", "deny", "require_approval":
+			case "", "allow", "deny", record.EffectHeld:
+			case "require_approval":
+				filter.Effect = record.EffectHeld
 			default:
-				return &usageError{fmt.Errorf("unknown effect %q: allow, deny or require_approval", filter.Effect)}
+				return &usageError{fmt.Errorf("unknown effect %q: allow, deny or held", filter.Effect)}
 			}
 			var err error
 			if filter.Since, err = parseSince(since, time.Now()); err != nil {
@@ -82,7 +87,7 @@ func newSessionsListCmd() *cobra.Command {
 	f.StringVar(&filter.Subject, "subject", "", "whose authority (sub)")
 	f.StringVar(&filter.Actor, "actor", "", "who acted for them (act)")
 	f.StringVar(&filter.Target, "target", "", "the target's name")
-	f.StringVar(&filter.Effect, "effect", "", "with such a decision: allow, deny or require_approval")
+	f.StringVar(&filter.Effect, "effect", "", "with such a decision: allow or deny; or held: with a request that was held for approval")
 	f.StringVar(&filter.Table, "table", "", "with a statement on this table, e.g. public.users")
 	f.StringVar(&filter.Text, "text", "", "with this in a statement")
 	f.StringVar(&filter.Reason, "reason", "", "with this reason id in a decision")
@@ -153,22 +158,53 @@ func who(s record.SessionRow) string {
 	return s.Actor + " for " + s.Subject
 }
 
-// readSession opens what the flags name and calls each for every event. The
-// problems it returns are those of the recording.
-func readSession(cmd *cobra.Command, where *archiveFlags, id string, each func(record.Event) error) ([]record.Problem, error) {
+// recorded is one session as it was found: in the archive or in the spool.
+type recorded struct {
+	archive  *record.Archive
+	session  ulid.ULID
+	key      ed25519.PublicKey // nil: receipts are not checked
+	archived bool
+	size     int64 // of the archive's object, in bytes
+	close    func() error
+}
+
+// openSession finds a session where the flags say.
+func openSession(ctx context.Context, where *archiveFlags, id string) (*recorded, error) {
 	session, err := ulid.ParseStrict(strings.ToUpper(id))
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("%q is not a session id", id)}
 	}
 	where.fill()
-	key, err := where.publicKey()
+	r := &recorded{session: session}
+	if r.key, err = where.publicKey(); err != nil {
+		return nil, err
+	}
+	bucket, err := openBucket(ctx, where.archive)
 	if err != nil {
 		return nil, err
 	}
-	var bucket *blob.Bucket
-	if bucket, err = openBucket(cmd.Context(), where.archive); err != nil {
-		return nil, err
+	r.archive, r.close = record.OpenArchive(bucket, where.spool), bucket.Close
+	switch found, err := bucket.Attributes(ctx, record.ObjectKey(session)); {
+	case err == nil:
+		r.archived, r.size = true, found.Size
+	case gcerrors.Code(err) != gcerrors.NotFound:
+		return nil, errors.Join(fmt.Errorf("archive %s: %w", where.archive, err), bucket.Close())
 	}
-	defer bucket.Close()
-	return record.OpenArchive(bucket, where.spool).Read(cmd.Context(), session, key, each)
+	return r, nil
+}
+
+// read calls each for every event. The problems it returns are those of the
+// recording.
+func (r *recorded) read(ctx context.Context, each func(record.Event) error) ([]record.Problem, error) {
+	return r.archive.Read(ctx, r.session, r.key, each)
+}
+
+// row is what a transcript knows of the session, with where it was found: the
+// same as the index says.
+func (r *recorded) row(t *record.Transcript) record.SessionRow {
+	row := t.Session
+	if r.archived {
+		row.State, row.Object, row.Size = record.StateArchived, record.ObjectKey(r.session), r.size
+	}
+	return row
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,18 +30,32 @@ once; --speed 1 keeps the real timing, --speed 10 is ten times as fast.`,
 			if speed < 0 {
 				return &usageError{fmt.Errorf("the speed must not be negative: %g", speed)}
 			}
+			session, err := openSession(cmd.Context(), &where, args[0])
+			if err != nil {
+				return err
+			}
+			defer session.close()
+			// The head has the totals, which only the whole session knows.
+			whole := record.NewTranscript(session.session.String())
+			if _, err := session.read(cmd.Context(), func(e record.Event) error { whole.Add(e); return nil }); err != nil {
+				return err
+			}
 			p := &player{
 				ctx: cmd.Context(), w: cmd.OutOrStdout(), st: styleFor(cmd.OutOrStdout()), speed: speed,
-				transcript: record.NewTranscript(strings.ToUpper(args[0])), formats: renderers(),
+				transcript: record.NewTranscript(session.session.String()), formats: renderers(),
+				held: map[uint64][]string{},
 			}
-			problems, err := readSession(cmd, &where, args[0], p.play)
+			printSessionHead(p.w, p.st, session.row(whole), whole.Asserted)
+			fmt.Fprintln(p.w)
+			problems, err := session.read(cmd.Context(), p.play)
 			if err != nil {
 				return err
 			}
 			if err := p.endResult(); err != nil {
 				return err
 			}
-			if err := printVerdict(p.w, p.st, p.transcript.Session, problems, where.key != ""); err != nil {
+			p.endHolds()
+			if err := printVerdict(p.w, p.st, session.row(p.transcript), problems, session.key != nil); err != nil {
 				return err
 			}
 			if len(problems) > 0 {
@@ -64,7 +80,8 @@ type player struct {
 
 	last   int64 // time of the event before
 	asked  uint64
-	turn   uint64 // of result
+	held   map[uint64][]string // what is said of a hold, by turn: it is recorded before the request itself
+	turn   uint64              // of result
 	format string
 	result record.Renderer
 }
@@ -79,12 +96,9 @@ func (p *player) play(e record.Event) error {
 			return err
 		}
 	}
-	at := p.st.dim(e.At().Local().Format("15:04:05.000"))
+	at := p.clock(e.At())
 	const margin = "              "
 	switch e.Kind {
-	case record.KindOpen:
-		printSessionHead(p.w, p.st, p.transcript.Session)
-		fmt.Fprintln(p.w)
 	case record.KindRequest:
 		if turn == nil || turn.Turn == p.asked && p.asked != 0 {
 			return nil // another stage of the same turn
@@ -94,11 +108,15 @@ func (p *player) play(e record.Event) error {
 		if text == "" {
 			text = "(connects)"
 		}
-		first := at + "  " + p.st.bold(fmt.Sprintf("#%d", turn.Turn)) + " "
+		first := p.clock(turn.Time) + "  " + p.st.bold(fmt.Sprintf("#%d", turn.Turn)) + " "
 		for line := range strings.Lines(plainBlock(text)) {
 			fmt.Fprintf(p.w, "%s%s\n", first, strings.TrimRight(line, "\n"))
 			first = margin + strings.Repeat(" ", len(fmt.Sprintf("#%d", turn.Turn))+1)
 		}
+		for _, line := range p.held[turn.Turn] {
+			fmt.Fprintln(p.w, line)
+		}
+		delete(p.held, turn.Turn)
 	case record.KindDecision:
 		if turn == nil {
 			return nil
@@ -110,11 +128,11 @@ func (p *player) play(e record.Event) error {
 		fmt.Fprintf(p.w, "%s  %s  %s\n", at, p.st.effect(turn.Effect), strings.Join(ids, "; "))
 	case record.KindHold:
 		if turn != nil {
-			fmt.Fprintf(p.w, "%s  held for approval %s\n", at, plainText(turn.Ticket))
+			p.ofHold(turn.Turn, fmt.Sprintf("%s  held for approval %s", at, plainText(turn.Ticket)))
 		}
 	case record.KindApproval:
 		if turn != nil && len(turn.Approved) > 0 {
-			fmt.Fprintf(p.w, "%s  %s\n", at, plainText(turn.Approved[len(turn.Approved)-1]))
+			p.ofHold(turn.Turn, fmt.Sprintf("%s  approval %s %s", at, plainText(turn.Ticket), plainText(turn.Approved[len(turn.Approved)-1])))
 		}
 	case record.KindChunk:
 		return p.chunk(e)
@@ -131,11 +149,35 @@ func (p *player) play(e record.Event) error {
 			fmt.Fprintf(p.w, "%s  %s\n", at, plainText(strings.TrimSpace(n.Code+" "+n.Text)))
 		}
 	case record.KindClose:
+		p.endHolds()
 		if c, err := record.DecodeClose(e.Body); err == nil {
 			fmt.Fprintf(p.w, "%s  closed: %s\n\n", at, plainText(c.Reason))
 		}
 	}
 	return nil
+}
+
+func (p *player) clock(t time.Time) string { return p.st.dim(t.Local().Format("15:04:05.000")) }
+
+// ofHold prints a line below its request, or keeps it until the request comes.
+func (p *player) ofHold(turn uint64, line string) {
+	if turn == p.asked {
+		fmt.Fprintln(p.w, line)
+		return
+	}
+	p.held[turn] = append(p.held[turn], line)
+}
+
+// endHolds prints what is kept of requests that were never recorded: the
+// gateway died while they were held.
+func (p *player) endHolds() {
+	for _, turn := range slices.Sorted(maps.Keys(p.held)) {
+		fmt.Fprintf(p.w, "%s %s\n", p.st.bold(fmt.Sprintf("#%d", turn)), p.st.dim("(not recorded: it was held until the end)"))
+		for _, line := range p.held[turn] {
+			fmt.Fprintln(p.w, line)
+		}
+	}
+	clear(p.held)
 }
 
 func (p *player) chunk(e record.Event) error {

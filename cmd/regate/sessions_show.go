@@ -2,6 +2,8 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -11,51 +13,70 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/regate-dev/regate/engine/input"
 	"github.com/regate-dev/regate/engine/record"
 )
 
 // shown is a session as `sessions show -o json` prints it.
 type shown struct {
-	Session  record.SessionRow  `json:"session"`
-	Turns    []*record.TurnView `json:"turns"`
-	Problems []record.Problem   `json:"problems"`
+	Session  record.SessionRow `json:"session"`
+	Asserted json.RawMessage   `json:"asserted"` // the agent's own words, never verified; null where it said nothing
+	Turns    []shownTurn       `json:"turns"`
+	Problems []record.Problem  `json:"problems"`
+}
+
+type shownTurn struct {
+	*record.TurnView
+	// Results are what the agent was shown, where the format of the recorded
+	// chunks is known.
+	Results any `json:"results,omitempty"`
+	// ResultsNote says why there are no results, or not all of them.
+	ResultsNote string `json:"results_note,omitempty"`
 }
 
 func newSessionsShowCmd() *cobra.Command {
 	var where archiveFlags
 	var output string
+	var inputOf int64
 	cmd := &cobra.Command{
 		Use:   "show SESSION",
 		Short: "Show who did what in a session, and what was decided",
+		Long: `Show who did what in a session, and what was decided. With -o json, the results
+that the agent was shown are there too.
+
+--input N prints the input document of request N: exactly what the policies were
+asked about, put together again from the recording, its digest checked. A request
+whose result was decided on too has one document for each stage, one a line.`,
 		Example: `  regate sessions show 01JQ3Z5V8W7T6S5R4Q3P2N1M0K
+  regate sessions show 01JQ3Z5V8W7T6S5R4Q3P2N1M0K --input 2 | jq .action
   regate sessions show 01JQ3Z5V8W7T6S5R4Q3P2N1M0K -o json | jq '.turns[] | select(.effect == "deny")'`,
 		Args: wantOneSession,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if output != "text" && output != "json" {
 				return &usageError{fmt.Errorf("unknown output %q: text or json", output)}
 			}
-			transcript := record.NewTranscript(strings.ToUpper(args[0]))
-			out := shown{Turns: []*record.TurnView{}, Problems: []record.Problem{}}
-			var last *record.TurnView
-			problems, err := readSession(cmd, &where, args[0], func(e record.Event) error {
-				turn := transcript.Add(e)
-				if turn != nil && turn != last && (last == nil || turn.Turn > last.Turn) {
-					out.Turns = append(out.Turns, turn)
-					last = turn
-				}
-				return nil
-			})
+			wanted := cmd.Flags().Changed("input")
+			if wanted && inputOf < 0 {
+				return &usageError{fmt.Errorf("--input wants the number of a request, not %d", inputOf)}
+			}
+			session, err := openSession(cmd.Context(), &where, args[0])
 			if err != nil {
 				return err
 			}
-			out.Session = transcript.Session
-			out.Problems = append(out.Problems, problems...)
+			defer session.close()
+			if wanted {
+				return printInput(cmd.Context(), cmd.OutOrStdout(), session, uint64(inputOf))
+			}
+			out, err := session.show(cmd.Context(), output == "json")
+			if err != nil {
+				return err
+			}
 			if output == "json" {
 				err = printJSON(cmd.OutOrStdout(), out)
 			} else {
-				err = printShown(cmd.OutOrStdout(), out, where.key != "")
+				err = printShown(cmd.OutOrStdout(), out, session.key != nil)
 			}
-			if err == nil && len(problems) > 0 {
+			if err == nil && len(out.Problems) > 0 {
 				err = errReported
 			}
 			return err
@@ -63,7 +84,74 @@ func newSessionsShowCmd() *cobra.Command {
 	}
 	where.add(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	cmd.Flags().Int64Var(&inputOf, "input", 0, "print the input document of the request with this number instead")
 	return cmd
+}
+
+// show reads the whole session.
+func (r *recorded) show(ctx context.Context, results bool) (shown, error) {
+	transcript := record.NewTranscript(r.session.String())
+	out := shown{Turns: []shownTurn{}, Problems: []record.Problem{}}
+	var last *record.TurnView
+	chunks := collectedChunks{}
+	problems, err := r.read(ctx, func(e record.Event) error {
+		turn := transcript.Add(e)
+		if turn != nil && turn != last && (last == nil || turn.Turn > last.Turn) {
+			out.Turns = append(out.Turns, shownTurn{TurnView: turn})
+			last = turn
+		}
+		if results && e.Kind == record.KindChunk {
+			return chunks.add(e)
+		}
+		return nil
+	})
+	if err != nil {
+		return out, err
+	}
+	for i := range out.Turns {
+		t := &out.Turns[i]
+		t.Results, t.ResultsNote = chunks.results(t.Turn)
+	}
+	out.Session, out.Asserted = r.row(transcript), transcript.Asserted
+	out.Problems = append(out.Problems, problems...)
+	return out, nil
+}
+
+// printInput writes the input documents of one request, byte for byte. On a
+// terminal, what it may obey is escaped, which is the same JSON.
+func printInput(ctx context.Context, w io.Writer, r *recorded, turn uint64) error {
+	transcript := record.NewTranscript(r.session.String())
+	found := false
+	problems, err := r.read(ctx, func(e record.Event) error {
+		transcript.Add(e)
+		if e.Kind != record.KindRequest {
+			return nil
+		}
+		req, err := record.DecodeRequest(e.Body)
+		if err != nil || req.Turn != turn {
+			return nil // the reading reports what does not decode
+		}
+		doc, err := transcript.Document(req)
+		if err != nil {
+			return err
+		}
+		found = true
+		if onTerminal(w) {
+			doc = harmlessJSON(doc)
+		}
+		_, err = w.Write(append(doc, '\n'))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("the recording is damaged: %s", plainText(problems[0].String()))
+	}
+	if !found {
+		return fmt.Errorf("session %s has no request %d", r.session, turn)
+	}
+	return nil
 }
 
 func wantOneSession(_ *cobra.Command, args []string) error {
@@ -75,15 +163,15 @@ func wantOneSession(_ *cobra.Command, args []string) error {
 
 func printShown(w io.Writer, s shown, checked bool) error {
 	st := styleFor(w)
-	printSessionHead(w, st, s.Session)
+	printSessionHead(w, st, s.Session, s.Asserted)
 	fmt.Fprintln(w)
 	for _, t := range s.Turns {
-		printTurn(w, st, t)
+		printTurn(w, st, t.TurnView)
 	}
 	return printVerdict(w, st, s.Session, s.Problems, checked)
 }
 
-func printSessionHead(w io.Writer, st style, s record.SessionRow) {
+func printSessionHead(w io.Writer, st style, s record.SessionRow, asserted json.RawMessage) {
 	fmt.Fprintf(w, "%s  %s\n", st.bold("Session "+s.ID), st.dim(s.State))
 	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	line := func(name string, parts ...string) {
@@ -95,6 +183,15 @@ func printSessionHead(w io.Writer, st style, s record.SessionRow) {
 	line("who", who(s), paren(s.Issuer), labelled("client", s.ClientID))
 	line("target", s.Target, paren(s.Protocol), labelled("database", s.Database), labelled("role", s.Role))
 	line("from", s.Client, s.Application)
+	var said input.Asserted
+	_ = json.Unmarshal(asserted, &said) // nothing was said
+	for _, a := range []struct{ name, value string }{
+		{"purpose", said.Purpose}, {"ticket", said.Ticket}, {"task", said.Task}, {"step", said.Step},
+	} {
+		if a.value != "" {
+			line(a.name, a.value, notVerified)
+		}
+	}
 	when := s.Started.Local().Format("2006-01-02 15:04:05 MST")
 	if !s.Ended.IsZero() {
 		when += ", " + shortDuration(s.Ended.Sub(s.Started))
@@ -105,6 +202,9 @@ func printSessionHead(w io.Writer, st style, s record.SessionRow) {
 		counted(s.Rows, "row"), byteSize(s.Bytes)))
 	_ = tw.Flush()
 }
+
+// notVerified follows what an agent says of itself.
+const notVerified = "(the agent's own words, not verified)"
 
 func printTurn(w io.Writer, st style, t *record.TurnView) {
 	const indent = "      "

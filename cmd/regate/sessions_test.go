@@ -12,10 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/oklog/ulid/v2"
 
 	"github.com/regate-dev/regate/engine/record"
 	"github.com/regate-dev/regate/engine/state"
+	"github.com/regate-dev/regate/proxies/postgres/replay"
 )
 
 // recordSession records one session as a gateway with that state folder would,
@@ -71,25 +73,49 @@ func recordOne(t *testing.T, ctx context.Context, j *record.Journal) string {
 			t.Fatal(err)
 		}
 	}
-	w, _ := j.Begin(record.Header{Protocol: "postgres", Target: "shop", Subject: "alice", Actor: "agent-7"})
-	for n, s := range []struct{ effect, text string }{
-		{"allow", "SELECT email\nFROM users"}, {"deny", "DROP TABLE users -- \x1b[2J\u202e"},
+	w, _ := j.Begin(record.Header{Protocol: "postgres", Target: "shop", Subject: "alice", Actor: "agent-7",
+		Asserted: []byte(`{"purpose":"a report\u001b","step":"","task":"","ticket":"T-1"}`)})
+	for n, s := range []struct{ effect, text, ticket string }{
+		{effect: "allow", text: "SELECT email\nFROM users"}, {effect: "deny", text: "DROP TABLE users -- \x1b[2J\u202e"},
+		{effect: "allow", text: "SELECT 1 AS n", ticket: "ap-1"},
 	} {
 		turn := uint64(n + 1)
+		root := sha256.New()
 		part := func(v any) uint32 {
 			raw, err := json.Marshal(v)
 			check(err)
 			return w.Intern(sha256.Sum256(raw), raw)
 		}
+		entry := func(key string, v any) record.InputEntry {
+			raw, err := json.Marshal(v)
+			check(err)
+			sum := sha256.Sum256(raw)
+			root.Write(append([]byte(key+"\x00"), sum[:]...))
+			return record.InputEntry{Key: key, Part: part(v)}
+		}
 		req := record.Request{Turn: turn, ID: fmt.Sprint("r", turn), Stage: "request", Time: time.Now().UnixNano(), Input: []record.InputEntry{
-			{Key: "action", Part: part(map[string]any{"verb": "select"})},
-			{Key: "resource", Part: part(map[string]any{"table_names": []string{"public.users"}})},
-			{Key: "sql", Part: part(map[string]any{"text": s.text})},
+			entry("action", map[string]any{"verb": "select"}),
+			entry("resource", map[string]any{"table_names": []string{"public.users"}}),
+			entry("sql", map[string]any{"text": s.text}),
 		}}
+		root.Sum(req.InputDigest[:0])
+		if s.ticket != "" { // as the gate does: what is held is recorded before the request
+			w.Append(record.KindHold, record.Hold{Turn: turn, Ticket: s.ticket}.Encode(nil))
+			w.Append(record.KindApproval, record.Approval{Turn: turn, Ticket: s.ticket, Outcome: "consumed", By: "carol"}.Encode(nil))
+		}
 		w.Append(record.KindRequest, req.Encode(nil))
 		ruling := part(map[string]any{"reasons": []map[string]string{{"id": "acme/" + s.effect, "msg": "a reason"}}})
 		w.Append(record.KindDecision, record.Decision{Turn: turn, ID: fmt.Sprint("d", turn), Effect: s.effect, Stage: "request", Ruling: ruling}.Encode(nil))
-		if s.effect == "allow" {
+		if s.ticket != "" {
+			for _, m := range []pgproto3.BackendMessage{
+				&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("n"), DataTypeOID: 23}}},
+				&pgproto3.DataRow{Values: [][]byte{[]byte("4711")}}, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")},
+			} {
+				data, err := m.Encode(nil)
+				check(err)
+				w.Append(record.KindChunk, record.Chunk{Turn: turn, Format: replay.Backend, Data: data}.Encode(nil))
+			}
+		} else if s.effect == "allow" {
 			w.Append(record.KindChunk, record.Chunk{Turn: turn, Format: "test/text", Data: []byte("a***@example.org\x07")}.Encode(nil))
 			w.Append(record.KindOutcome, record.Outcome{Turn: turn, Rows: 1, Bytes: 17, Tag: "SELECT 1"}.Encode(nil))
 		}
@@ -126,20 +152,61 @@ func TestSessionsCommands(t *testing.T) {
 	wantAll(t, regate(t, 0, "sessions", "list", "-c", file), id, "agent-7 for alice", "shop", "archived")
 	wantAll(t, regate(t, 0, "sessions", "list", "-c", file, "--effect", "deny", "--since", "1h", "--subject", "alice", "-o", "json"), `"denials": 1`)
 	wantAll(t, regate(t, 0, "sessions", "list", "-c", file, "--target", "other"), "no sessions")
+	wantAll(t, regate(t, 0, "sessions", "list", "-c", file, "--effect", "held"), id)
+	wantAll(t, regate(t, 0, "sessions", "list", "-c", file, "--effect", "require_approval", "-o", "json"), `"holds": 1`)
 	wantAll(t, regate(t, 2, "sessions", "list", "-c", file, "--since", "yesterday"), "neither a span")
 	wantAll(t, regate(t, 2, "sessions", "list", "-c", file, "--effect", "maybe"), "unknown effect")
 
 	wantAll(t, regate(t, 0, "sessions", "show", id, "-c", file), "agent-7 for alice", "SELECT email", "FROM users", "deny",
-		"acme/deny", "SELECT 1, 1 row, 17 B", "receipt signed", `\u001b[2J\u202e`)
+		"acme/deny", "SELECT 1, 1 row, 17 B", "receipt signed", `\u001b[2J\u202e`,
+		"archived", `a report\u001b  (the agent's own words, not verified)`, "T-1", "approval ap-1 consumed by carol")
 	var shown struct {
-		Turns []struct{ Effect, Text string }
+		Session  record.SessionRow
+		Asserted struct{ Ticket string }
+		Turns    []struct {
+			Effect, Text string
+			Results      []replay.Result
+			Note         string `json:"results_note"`
+		}
 	}
-	if err := json.Unmarshal([]byte(regate(t, 0, "sessions", "show", id, "-c", file, "-o", "json")), &shown); err != nil || len(shown.Turns) != 2 {
-		t.Errorf("%+v, %v", shown, err)
+	if err := json.Unmarshal([]byte(regate(t, 0, "sessions", "show", id, "-c", file, "-o", "json")), &shown); err != nil || len(shown.Turns) != 3 {
+		t.Fatalf("%+v, %v", shown, err)
 	}
-	wantAll(t, regate(t, 0, "sessions", "replay", id, "-c", file, "--speed", "100"), "#1 SELECT email", `a***@example.org\u0007`, "closed: client left")
+	if s := shown.Session; s.State != record.StateArchived || s.Size == 0 || shown.Asserted.Ticket != "T-1" {
+		t.Errorf("session %+v, asserted %+v", s, shown.Asserted)
+	}
+	if r := shown.Turns[2].Results; len(r) != 1 || len(r[0].Rows) != 1 || *r[0].Rows[0][0] != "4711" || r[0].Tag != "SELECT 1" {
+		t.Errorf("results: %+v", r)
+	}
+	if turn := shown.Turns[0]; turn.Results != nil || !strings.Contains(turn.Note, `"test/text" is not decoded`) {
+		t.Errorf("results of an unknown format: %+v", turn)
+	}
+	wantAll(t, regate(t, 0, "sessions", "replay", id, "-c", file, "--speed", "100"), "#1 SELECT email", `a***@example.org\u0007`, "closed: client left",
+		"3 requests, 1 denied, 1 held", "archived", "4711")
+	played := regate(t, 0, "sessions", "replay", id, "-c", file)
+	statement, held, used := strings.Index(played, "#3 SELECT 1"), strings.Index(played, "held for approval ap-1"), strings.Index(played, "approval ap-1 consumed by carol")
+	if statement < 0 || held < statement || used < held {
+		t.Errorf("a held request is not in order:\n%s", played)
+	}
 	wantAll(t, regate(t, 2, "sessions", "show", "no-id", "-c", file), "not a session id")
 	wantAll(t, regate(t, 1, "sessions", "show", "01JQ3Z5V8W7T6S5R4Q3P2N1M0K", "-c", file), "no such session")
+}
+
+func TestSessionsInput(t *testing.T) {
+	dir := t.TempDir()
+	id := recordSession(t, dir)
+	file := configured(t, dir)
+	var out, errs bytes.Buffer
+	if got := run([]string{"sessions", "show", id, "-c", file, "--input", "2"}, strings.NewReader(""), &out, &errs); got != 0 {
+		t.Fatalf("status %d: %s", got, errs.String())
+	}
+	// Byte for byte as it was recorded, but for the end of the line.
+	const want = `{"action":{"verb":"select"},"resource":{"table_names":["public.users"]},"sql":{"text":"DROP TABLE users -- \u001b[2J` + "\u202e" + `"}}` + "\n"
+	if out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+	wantAll(t, regate(t, 1, "sessions", "show", id, "-c", file, "--input", "9"), "has no request 9")
+	wantAll(t, regate(t, 2, "sessions", "show", id, "-c", file, "--input", "-1"), "wants the number")
 }
 
 func TestVerifyCommand(t *testing.T) {

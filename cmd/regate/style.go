@@ -14,8 +14,12 @@ import (
 type style struct{ colour bool }
 
 func styleFor(w io.Writer) style {
+	return style{colour: onTerminal(w) && os.Getenv("NO_COLOR") == ""}
+}
+
+func onTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return style{colour: ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""}
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 func (s style) paint(code, text string) string {

@@ -136,6 +136,12 @@ func printJSON(w io.Writer, v any) error {
 	if err != nil {
 		return err
 	}
+	_, err = w.Write(append(harmlessJSON(raw), '\n'))
+	return err
+}
+
+// harmlessJSON escapes what a terminal may obey.
+func harmlessJSON(raw []byte) []byte {
 	var b bytes.Buffer
 	for _, r := range string(raw) {
 		switch {
@@ -148,9 +154,7 @@ func printJSON(w io.Writer, v any) error {
 			fmt.Fprintf(&b, "\\u%04x", r)
 		}
 	}
-	b.WriteByte('\n')
-	_, err = w.Write(b.Bytes())
-	return err
+	return b.Bytes()
 }
 
 func printReport(w io.Writer, r *record.Report, all bool) error {

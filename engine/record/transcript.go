@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -48,6 +49,9 @@ type OutcomeView struct {
 // still refer to, and the turns that have not ended.
 type Transcript struct {
 	Session SessionRow // as far as it has been read
+	// Asserted is what the agent said of itself, canonical JSON of
+	// input.Asserted; nil where it is not recorded. It was never verified.
+	Asserted json.RawMessage
 
 	tally *tally
 	parts map[uint32][]byte
@@ -69,6 +73,10 @@ func (t *Transcript) Add(e Event) *TurnView {
 	t.tally.add(e)
 	t.Session = t.tally.row
 	switch e.Kind {
+	case KindOpen:
+		if o, err := DecodeOpen(e.Body); err == nil && json.Valid(o.Asserted) {
+			t.Asserted = slices.Clone(o.Asserted)
+		}
 	case KindPart:
 		if p, err := DecodePart(e.Body); err == nil {
 			t.parts[p.Index] = p.JSON
@@ -128,6 +136,12 @@ func (t *Transcript) Add(e Event) *TurnView {
 	return nil
 }
 
+// Document returns the exact input document of a request event that was just
+// added, in canonical form. Its digest is checked.
+func (t *Transcript) Document(r Request) ([]byte, error) {
+	return r.Document(func(index uint32) []byte { return t.parts[index] })
+}
+
 func (t *Transcript) turn(n uint64, e Event) *TurnView {
 	v := t.turns[n]
 	if v == nil {
@@ -148,6 +162,9 @@ func (t *Transcript) request(r Request) *TurnView {
 		return v // the response stage of the same turn
 	}
 	v.Request = r.ID
+	if r.Time != 0 { // a hold is recorded before the request that it holds
+		v.Time = Event{Time: r.Time}.At()
+	}
 	for _, in := range r.Input {
 		raw := in.JSON
 		if in.Part != 0 {
