@@ -137,7 +137,8 @@ type Approver struct {
 }
 
 // Enforcer says what the proxy can carry out for this request: obligation
-// types, e.g. "mask", "limit", "require_approval", "record".
+// types, e.g. "mask", "limit", "require_approval", "record", and
+// "record/sealed" for a record of that level.
 type Enforcer struct {
 	Obligations []string `json:"obligations"`
 }

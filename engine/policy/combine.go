@@ -327,13 +327,22 @@ func unmetReasons(requirements []Requirement) []Reason {
 	return reasons
 }
 
-// unsupportedReason returns a denial when an obligation is of a type that the
-// proxy did not declare.
+// needs is the word by which a proxy declares that it can carry o out: the
+// type, but for a record of more than what is shown.
+func (o *Obligation) needs() string {
+	if level, _ := o.Properties["level"].(string); o.Type == "record" && level != RecordFull.String() {
+		return o.Type + "/" + level
+	}
+	return o.Type
+}
+
+// unsupportedReason returns a denial when the proxy did not declare what an
+// obligation needs.
 func unsupportedReason(supported []string, obligations []Obligation) *Reason {
 	var what []string
 	for _, o := range obligations {
-		if !slices.Contains(supported, o.Type) {
-			what = append(what, fmt.Sprintf("%s (asked for by %s)", o.Type, strings.Join(o.Because, ", ")))
+		if !slices.Contains(supported, o.needs()) {
+			what = append(what, fmt.Sprintf("%s (asked for by %s)", o.needs(), strings.Join(o.Because, ", ")))
 		}
 	}
 	if len(what) == 0 {

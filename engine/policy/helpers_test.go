@@ -99,7 +99,7 @@ func module(name, body string) string {
 	return "# METADATA\n# scope: package\n# schemas:\n#   - input: schema.postgres\npackage regate.policies." + name + "\n\n" + body + "\n"
 }
 
-var everything = []string{"mask", "limit", "require_approval", "record"}
+var everything = []string{"mask", "limit", "require_approval", "record", "record/sealed"}
 
 // selectDoc is a document of an analyst's SELECT on public.customers, as the
 // PostgreSQL proxy makes it.
