@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -114,6 +115,10 @@ type Request struct {
 	Writes bool
 	// Summary is one line for approvers, e.g. the statement's text.
 	Summary string
+	// BeforeHold, where it is not nil, is called when a person would have to be
+	// asked, or an approval used: a *Denial from it refuses the request at
+	// once. It may call Peek.
+	BeforeHold func(ctx context.Context) *Denial
 	// OnHold is called when the request is held, before the wait, and then
 	// about every 15 seconds. An error from it (the agent is gone) cancels the
 	// hold.

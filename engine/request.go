@@ -37,6 +37,27 @@ func (s *Session) Request(ctx context.Context, req *Request) (*Turn, error) {
 	return turn, nil
 }
 
+// Peek says what a request would be denied for, nil when it would not be: it
+// may be allowed, or held. A denial is recorded as that of a request; else
+// nothing happens.
+func (s *Session) Peek(ctx context.Context, req *Request) (denial *Denial) {
+	defer func() {
+		if p := recover(); p != nil {
+			denial = nil // the request itself will fail
+		}
+	}()
+	turn := s.newTurn(req, input.StageRequest)
+	turn.Ruling = s.gate.cfg.Policy.Evaluate(ctx, turn.doc)
+	if turn.Ruling.Effect != policy.Deny {
+		s.turns--
+		s.requests.Add(-1)
+		return nil
+	}
+	s.denials.Add(1)
+	turn.record()
+	return turn.denial()
+}
+
 // Refuse records that the proxy itself refused a request: what it could not
 // read, or what no policy may allow.
 func (s *Session) Refuse(req *Request, d *Denial) {
@@ -85,6 +106,12 @@ func (s *Session) decide(ctx context.Context, req *Request, stage input.Stage) (
 	turn.Ruling = s.gate.cfg.Policy.Evaluate(ctx, turn.doc)
 	var ticket string
 	if turn.Ruling.Effect == policy.RequireApproval {
+		if req.BeforeHold != nil {
+			if denial := req.BeforeHold(ctx); denial != nil {
+				s.refuseHeld(turn, denial.Reason(), denial.Message)
+				return nil, denial
+			}
+		}
 		if ticket, err = s.hold(ctx, turn, req); err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/regate-dev/regate/engine/approval"
 	"github.com/regate-dev/regate/engine/input"
+	"github.com/regate-dev/regate/engine/record"
 )
 
 const update = "UPDATE orders SET total = total + 1 WHERE id = 10"
@@ -143,6 +144,41 @@ func TestApprovedLater(t *testing.T) {
 	}
 	if lines, next := ask("11"); !mentions(lines, "approval/pending") || next == ticket {
 		t.Errorf("%q", lines)
+	}
+}
+
+// Nobody is asked about a statement that would not run, because a later one of
+// the same query is denied.
+func TestDeniedBeforeHeld(t *testing.T) {
+	g := start(t)
+	r := g.raw("agent-1")
+	for _, sql := range []string{update + "; DROP TABLE orders", update + "; SELECT 1; " + update + "; SET ROLE postgres"} {
+		if got := r.do(simple(sql)); mentions(got, "held for approval") || mentions(got, "approval: ") || !mentions(got, "42501") {
+			t.Errorf("%s: %q", sql, got)
+		}
+	}
+	if open := g.desk.List(approval.Filter{}); len(open) > 0 {
+		t.Errorf("%d were held", len(open))
+	}
+	// Later ones that are allowed, or held themselves, change nothing.
+	r.send(simple(update + "; SELECT 1; " + strings.Replace(update, "10", "11", 1)))
+	g.approve(r.held())
+	g.approve(r.held())
+	if got := r.until(1); strings.Count(strings.Join(got, "\n"), "complete UPDATE 1") != 2 {
+		t.Errorf("%q", got)
+	}
+	// What was looked at and not recorded left no gap in the turns.
+	last, turns := uint64(0), map[uint64]bool{}
+	for _, e := range g.events() {
+		if e.Kind != record.KindRequest {
+			continue
+		}
+		q, err := record.DecodeRequest(e.Body)
+		must(t, err)
+		turns[q.Turn], last = true, max(last, q.Turn)
+	}
+	if len(turns) != int(last) {
+		t.Errorf("%d turns, the last is %d", len(turns), last)
 	}
 }
 

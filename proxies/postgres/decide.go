@@ -52,10 +52,7 @@ func (s *session) decide(st *analyze.Statement, values *input.Part) (*turn, erro
 // decideAs is decide for a statement whose reading may be in doubt for a
 // reason of its own.
 func (s *session) decideAs(st *analyze.Statement, values *input.Part, doubt bool) (*turn, error) {
-	req := &engine.Request{
-		Action: st.Action, Resource: st.Resource, Detail: st.Detail, Unknown: st.Unknown, Complete: st.Complete,
-		Parameters: values, Writes: st.Facts.Action.Writes, Summary: summary(st.Text),
-	}
+	req := request(st, values)
 	t := &turn{statement: st, snapshot: s.snapshot, source: s.source}
 	if doubt || s.doubtful(st) {
 		t.tainted = true
@@ -66,6 +63,9 @@ func (s *session) decideAs(st *analyze.Statement, values *input.Part, doubt bool
 		return nil, denial
 	}
 	s.foresee(t)
+	if len(s.later) > 0 {
+		req.BeforeHold = s.refusesLater
+	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	var watch *clientWatch
@@ -101,6 +101,29 @@ func (s *session) decideAs(st *analyze.Statement, values *input.Part, doubt bool
 	t.Turn = decided
 	t.scrub = masksMayShow(t)
 	return t, nil
+}
+
+func request(st *analyze.Statement, values *input.Part) *engine.Request {
+	return &engine.Request{
+		Action: st.Action, Resource: st.Resource, Detail: st.Detail, Unknown: st.Unknown, Complete: st.Complete,
+		Parameters: values, Writes: st.Facts.Action.Writes, Summary: summary(st.Text),
+	}
+}
+
+// refusesLater looks whether a later statement of the query at hand is denied
+// anyhow, so that nobody is asked about one that will not run.
+func (s *session) refusesLater(ctx context.Context) *engine.Denial {
+	for _, st := range s.later {
+		req := request(st, nil)
+		if denial := s.guard(st); denial != nil {
+			s.gate.Refuse(req, denial)
+			return denial
+		}
+		if denial := s.gate.Peek(ctx, req); denial != nil {
+			return denial
+		}
+	}
+	return nil
 }
 
 // startClock begins the time limit of a turn that runs.

@@ -43,8 +43,10 @@ func (s *session) query(m []byte) error {
 	}
 	turns := make([]*turn, 0, len(batch.Statements))
 	s.ending, s.source = false, text
-	for _, st := range batch.Statements {
+	defer func() { s.later = nil }()
+	for i, st := range batch.Statements {
 		s.changing = false // the analysis itself follows a query's own statements
+		s.later = batch.Statements[i+1:]
 		t, err := s.decide(st, nil)
 		if err != nil {
 			for _, earlier := range turns {

@@ -80,14 +80,15 @@ type session struct {
 	snapshot   *catalog.Snapshot
 	failName   string // a prepared statement that never exists
 
-	batch    []message // extended messages up to Sync or Flush
-	arena    []byte    // their bytes
-	overlay  overlay   // what they do to statements and portals
-	changing bool      // a statement of the batch at hand changes what later names mean
-	source   string    // the whole text of the statement that is decided
-	ending   bool      // a statement of the batch or query at hand ends a transaction that has changed settings
-	forward  []byte    // what goes to the target next
-	expect   queue     // the answers that are owed
+	batch    []message            // extended messages up to Sync or Flush
+	arena    []byte               // their bytes
+	overlay  overlay              // what they do to statements and portals
+	changing bool                 // a statement of the batch at hand changes what later names mean
+	later    []*analyze.Statement // of the query at hand, behind the one that is decided
+	source   string               // the whole text of the statement that is decided
+	ending   bool                 // a statement of the batch or query at hand ends a transaction that has changed settings
+	forward  []byte               // what goes to the target next
+	expect   queue                // the answers that are owed
 
 	listens *turn // why notifications may come: the last LISTEN, or what may have done it unseen
 
