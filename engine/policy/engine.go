@@ -45,6 +45,7 @@ type Engine struct {
 	background sync.WaitGroup
 
 	mu             sync.Mutex
+	closed         bool
 	bundles        map[string]*BundleStatus
 	subscribers    map[int]chan struct{}
 	nextSubscriber int
@@ -81,7 +82,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		e.bundles[b.Name] = &BundleStatus{Name: b.Name, Source: b.source(), State: statePending, Errors: []string{}}
 	}
 
-	store := &gatedStore{Store: inmem.New(), check: e.check, commit: e.commit}
+	store := &gatedStore{Store: inmem.New(), check: e.check, commit: e.commit, closed: e.isClosed}
 	if err := e.startBundles(ctx, store); err != nil {
 		e.stop()
 		return nil, err
@@ -149,8 +150,16 @@ func (e *Engine) commit(next *snapshot) {
 	}
 	next.txn = txn
 	next.activatedAt = time.Now().UTC()
+	e.mu.Lock()
+	closed := e.closed
+	if !closed {
+		e.current.Store(next)
+	}
+	e.mu.Unlock()
+	if closed {
+		return
+	}
 	e.counters.activations.Add(1)
-	e.current.Store(next)
 	e.inForce(next)
 	names := slices.Sorted(maps.Keys(next.bundles))
 	e.log.WithFields(logrus.Fields{"snapshot": next.id, "bundles": names, "packages": len(next.packages), "missing": next.missing}).Info("policies in force")
@@ -165,9 +174,26 @@ func (e *Engine) Reads(p input.Protocol, path ...string) bool {
 	if s == nil {
 		return false
 	}
-	return slices.ContainsFunc(s.packages, func(c *pkg) bool {
+	key := readsKey{protocol: p}
+	if n := copy(key.path[:], path); n < len(path) {
+		key.protocol = "" // deeper than anybody asks: not kept
+	}
+	if known, ok := s.asked.Load(key); ok && key.protocol != "" {
+		return known.(bool)
+	}
+	found := slices.ContainsFunc(s.packages, func(c *pkg) bool {
 		return (c.protocols == nil || slices.Contains(c.protocols, string(p))) && c.reads.reads(path...)
 	})
+	if key.protocol != "" {
+		s.asked.Store(key, found)
+	}
+	return found
+}
+
+// readsKey is one question that Reads was asked.
+type readsKey struct {
+	protocol input.Protocol
+	path     [2]string
 }
 
 // Refresh asks every source for its bundle now and returns when all have
@@ -182,8 +208,14 @@ func (e *Engine) Refresh(ctx context.Context) error {
 	return nil
 }
 
-// Close stops polling and watching. Evaluate works on with what is in force.
+// Close takes what is in force out of force, and stops polling and watching.
+// Evaluate then denies with engine/no-bundle: close the engine after everything
+// that asks it.
 func (e *Engine) Close(ctx context.Context) error {
+	e.mu.Lock()
+	e.closed = true
+	e.current.Store(nil)
+	e.mu.Unlock()
 	e.stop()
 	done := make(chan struct{})
 	go func() {
@@ -198,6 +230,12 @@ func (e *Engine) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("close the policy engine: %w", context.Cause(ctx))
 	}
+}
+
+func (e *Engine) isClosed() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.closed
 }
 
 // source describes where a bundle comes from, without credentials.

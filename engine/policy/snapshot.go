@@ -18,6 +18,8 @@ import (
 // snapshot is everything that decides, compiled. It does not change once it is
 // in force, but for the plans, which are made when they are first needed.
 type snapshot struct {
+	asked sync.Map // readsKey → bool: what Reads has answered
+
 	id          uint64
 	activatedAt time.Time
 	missing     []string             // configured bundles that were never active; any denies everything

@@ -22,6 +22,11 @@ const (
 	retryMost  = 500 * time.Millisecond
 )
 
+// gatherTurns is how often the publisher lets other goroutines go first before
+// it takes a frame: sessions that are about to append get into the same frame,
+// and a frame costs far more than an event. It waits for nobody that sleeps.
+const gatherTurns = 4
+
 // publisher is the one goroutine that seals frames and publishes them. It is
 // the only one that touches its fields, but for those noted.
 //
@@ -118,6 +123,9 @@ func (p *publisher) run() {
 		}
 		select {
 		case <-p.j.wake:
+			for range gatherTurns {
+				runtime.Gosched()
+			}
 		case m := <-p.replies:
 			p.answer(m)
 		case s := <-p.status:

@@ -77,7 +77,7 @@ type recordingWriter struct {
 func newRecordingWriter(w io.Writer, session ulid.ULID) (*recordingWriter, error) {
 	rw := &recordingWriter{w: w, sum: sha256.New()}
 	z, err := zstd.NewWriter(io.MultiWriter(w, rw.sum),
-		zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(zstdWindow), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(true))
+		zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(zstdWindow), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(true))
 	if err != nil {
 		return nil, err
 	}
