@@ -153,6 +153,9 @@ func (l *localBundles) explain(err error) []string {
 	for i := range list {
 		for _, s := range l.sources {
 			list[i] = strings.ReplaceAll(list[i], s.id+"/", strings.TrimSuffix(s.path, "/")+"/")
+			if s.id != s.bundle { // <bundle>/<number>, nobody's own word
+				list[i] = strings.ReplaceAll(list[i], s.id, s.path)
+			}
 		}
 	}
 	return list
@@ -194,10 +197,18 @@ func (s *localSource) read() (*bundle.Bundle, [sha256.Size]byte, error) {
 		WithBundleName(s.id).
 		Read()
 	if err != nil {
-		return nil, sum, err
+		return nil, sum, s.place(err)
 	}
 	// Tests decide nothing, and may need what only a test run brings.
 	b.Modules = slices.DeleteFunc(b.Modules, func(m bundle.ModuleFile) bool { return strings.HasSuffix(m.Path, "_test.rego") })
+	for i := range b.Modules {
+		// Problems name a module as they found it, so it gets its whole name.
+		m := &b.Modules[i]
+		opts := ast.ParserOptions{ProcessAnnotation: true, RegoVersion: ast.RegoV1}
+		if parsed, err := ast.ParseModuleWithOpts(s.module(m.Path), string(m.Raw), opts); err == nil && parsed != nil {
+			m.Parsed = parsed
+		}
+	}
 	h := sha256.New()
 	enc := json.NewEncoder(h)
 	for _, m := range b.Modules {
@@ -210,6 +221,23 @@ func (s *localSource) read() (*bundle.Bundle, [sha256.Size]byte, error) {
 	}
 	h.Sum(sum[:0])
 	return &b, sum, nil
+}
+
+// module names a module of the source as the store does.
+func (s *localSource) module(path string) string { return s.id + "/" + strings.TrimPrefix(path, "/") }
+
+// place gives the problems of reading a bundle the whole names of its modules.
+func (s *localSource) place(err error) error {
+	list, ok := errors.AsType[ast.Errors](err)
+	if !ok {
+		return err
+	}
+	for _, e := range list {
+		if e.Location != nil {
+			e.Location.File = s.module(e.Location.File)
+		}
+	}
+	return list
 }
 
 // hidden leaves out what deployments and editors put beside a bundle's files,

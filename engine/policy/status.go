@@ -133,6 +133,9 @@ func (e *Engine) Ready() error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.closed {
+		return errors.New("the policy engine is closed")
+	}
 	var all []error
 	for _, name := range slices.Sorted(maps.Keys(e.bundles)) {
 		if b := e.bundles[name]; b.State == statePending {
