@@ -98,16 +98,14 @@ func combine(f facts, sets []elements) *Ruling {
 		r.Obligations = append(r.Obligations, o...)
 	}
 
+	// Nobody is asked to approve what could not be carried out afterwards.
+	if unsupported := unsupportedReason(f.supported, r.Obligations); unsupported != nil {
+		return deny(*unsupported)
+	}
 	if unmet := unmetReasons(r.Approvals); len(unmet) > 0 {
-		if unsupported := unsupportedReason(f.supported, obligations[2]); unsupported != nil {
-			return deny(*unsupported)
-		}
 		r.Effect = RequireApproval
 		r.Reasons = unmet
 		return r
-	}
-	if unsupported := unsupportedReason(f.supported, r.Obligations); unsupported != nil {
-		return deny(*unsupported)
 	}
 	r.Effect = Allow
 	r.Reasons = sortReasons(all.allow)
