@@ -159,6 +159,14 @@ func (g *Gate) detector(masks []policy.Mask) (*mask.Detector, func(string) mask.
 	return d.(*mask.Detector), func(kind string) mask.Spec { return specs[kind] }, nil
 }
 
+// Detects reports whether text, such as an error's, holds a value of a kind
+// that a mask of the turn's ruling hides. What cannot be looked for counts as
+// found.
+func (t *Turn) Detects(text []byte) bool {
+	d, _, err := t.sess.gate.detector(t.Ruling.Masks)
+	return err != nil || d != nil && len(d.Scan(text, nil)) > 0
+}
+
 func describe(fields []input.Field) input.Response {
 	r := input.Response{Fields: make([]input.Field, 0, len(fields)), FieldNames: []string{}, SourceNames: []string{}}
 	for _, f := range fields {

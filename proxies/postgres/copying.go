@@ -36,20 +36,19 @@ func (s *session) copyMessage(m []byte, o *owed) error {
 		if !t.copyOut {
 			return violation("CopyData")
 		}
-		t.rows++
-		s.outRows++
-		if limit := t.Ruling.Limit.Rows; limit > 0 && t.rows > limit {
-			return s.exceed(t, ReasonRowLimit, fmt.Sprintf("the policy's limit of %d rows is exceeded", limit), "ask for fewer rows with WHERE or LIMIT")
+		if !s.admit(t) {
+			return nil
 		}
+		mark := len(s.out)
 		if t.copying == nil {
 			s.emit(m)
-			return s.streamed(t)
+			return s.streamed(t, mark)
 		}
 		var err error
 		if s.out, err = t.copying.Message(s.out, m[wire.HeaderSize:]); err != nil {
 			return fmt.Errorf("mask a row of COPY: %w", err)
 		}
-		return s.streamed(t)
+		return s.streamed(t, mark)
 	case 'c':
 		if t.over != nil || s.swallow {
 			return nil

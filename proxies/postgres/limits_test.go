@@ -52,6 +52,44 @@ limit contains {"id": "test/bytes", "bytes": 100000} if input.action.verb == "se
 	}
 }
 
+// A limit is exact, however the rows are asked for and however slowly they come.
+func TestLimitsAreExact(t *testing.T) {
+	shown := func(got []string) (rows, bytes int) {
+		for _, l := range got {
+			if strings.HasPrefix(l, "row ") || strings.HasPrefix(l, "copydata ") {
+				rows, bytes = rows+1, bytes+len(l)
+			}
+		}
+		return rows, bytes
+	}
+	g := start(t, withPolicy(permissive+`
+limit contains {"id": "test/rows", "rows": 10} if not contains(input.sql.text, "repeat")
+limit contains {"id": "test/bytes", "bytes": 100000} if contains(input.sql.text, "repeat")
+`))
+	for name, c := range map[string]struct {
+		messages []pgproto3.FrontendMessage
+		reason   string
+		rows     int
+	}{
+		"as many as are allowed": {[]pgproto3.FrontendMessage{simple("SELECT generate_series(1, 10)")}, "", 10},
+		"one more":               {[]pgproto3.FrontendMessage{simple("SELECT generate_series(1, 11)")}, "limit/rows", 10},
+		"one more, extended":     {all(run("SELECT generate_series(1, 11)"), sync_), "limit/rows", 10},
+		"in portions":            {all(parse("", "SELECT generate_series(1, 100)"), bind("", ""), execute("", 4), execute("", 4), execute("", 4), execute("", 4), sync_), "limit/rows", 10},
+		"copied":                 {[]pgproto3.FrontendMessage{simple("COPY (SELECT generate_series(1, 100)) TO STDOUT")}, "limit/rows", 10},
+		"bytes":                  {[]pgproto3.FrontendMessage{simple("SELECT repeat('x', 990) FROM generate_series(1, 120)")}, "limit/bytes", 99},
+		"bytes, copied":          {[]pgproto3.FrontendMessage{simple("COPY (SELECT repeat('x', 990) FROM generate_series(1, 120)) TO STDOUT")}, "limit/bytes", 100},
+		"bytes, in portions": {all(parse("", "SELECT repeat('x', 990) FROM generate_series(1, 500)"), bind("", ""),
+			execute("", 60), execute("", 60), execute("", 60), sync_), "limit/bytes", 99},
+		"bytes, slowly": {[]pgproto3.FrontendMessage{simple("SELECT repeat('x', 40000), pg_sleep(0.02) FROM generate_series(1, 20)")}, "limit/bytes", 2},
+	} {
+		got := g.raw("agent-1").do(c.messages...)
+		rows, bytes := shown(got)
+		if rows != c.rows || bytes > 120000 || c.reason != "" && !mentions(got, c.reason) || c.reason == "" && mentions(got, "error") {
+			t.Errorf("%s: %d rows, %d bytes, last %.300q", name, rows, bytes, got[max(0, len(got)-3):])
+		}
+	}
+}
+
 // The cancel that a limit sends never hits the statement that comes next.
 func TestLimitHitsOnlyItsStatement(t *testing.T) {
 	g := start(t, withPolicy(permissive+`

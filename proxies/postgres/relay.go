@@ -104,7 +104,8 @@ func (s *session) targetError(err error) error {
 	}
 	var large *wire.TooLargeError
 	if errors.As(err, &large) {
-		return err
+		return &fatal{wire.Report{Severity: "FATAL", Code: "54000", Message: "the target's answer has a part that is too large: " + large.Error(),
+			Detail: "reason: " + ReasonMessageTooLarge, Hint: "ask for smaller values, or raise postgres.max_answer_bytes"}}
 	}
 	s.log.WithError(err).Warn("the connection to the target was lost")
 	return &fatal{wire.Report{Severity: "FATAL", Code: "08006", Message: "the connection to the target was lost", Detail: "reason: " + ReasonTargetLost, Hint: "connect again"}}
@@ -281,6 +282,10 @@ func (s *session) dataRow(m []byte, o *owed) error {
 			s.recordFields(t, o.portal.fields)
 		}
 	}
+	if !s.admit(t) {
+		return nil
+	}
+	mark := len(s.out)
 	if t.plan != nil {
 		var err error
 		if s.out, err = t.plan.DataRow(s.out, m[wire.HeaderSize:]); err != nil {
@@ -289,21 +294,34 @@ func (s *session) dataRow(m []byte, o *owed) error {
 	} else {
 		s.emit(m)
 	}
-	t.rows++
-	s.outRows++
-	if limit := t.Ruling.Limit.Rows; limit > 0 && t.rows > limit {
-		return s.exceed(t, ReasonRowLimit, fmt.Sprintf("the policy's limit of %d rows is exceeded", limit), "ask for fewer rows with WHERE or LIMIT")
-	}
-	return s.streamed(t)
+	return s.streamed(t, mark)
 }
 
-// streamed releases what has piled up of a long result.
-func (s *session) streamed(t *turn) error {
+// admit counts a row that is to be shown. It returns false for the first that
+// the policy's limit does not allow: the statement is stopped.
+func (s *session) admit(t *turn) bool {
+	if limit := t.Ruling.Limit.Rows; limit > 0 && t.rows >= limit {
+		s.exceed(t, ReasonRowLimit, fmt.Sprintf("the policy's limit of %d rows is exceeded", limit), "ask for fewer rows with WHERE or LIMIT")
+		return false
+	}
+	t.rows++
+	s.outRows++
+	return true
+}
+
+// streamed looks at what a row has added to the output behind mark: it is taken
+// back where the policy's limit does not allow it. What has piled up of a long
+// result is released.
+func (s *session) streamed(t *turn, mark int) error {
+	if limit := t.Ruling.Limit.Bytes; limit > 0 && t.bytes+int64(len(s.out)-s.recorded) > limit {
+		s.out = s.out[:mark]
+		t.rows--
+		s.outRows--
+		s.exceed(t, ReasonByteLimit, fmt.Sprintf("the policy's limit of %d bytes is exceeded", limit), "ask for fewer rows or columns")
+		return nil
+	}
 	if len(s.out) >= releaseSize {
 		s.recordTurn(t)
-		if limit := t.Ruling.Limit.Bytes; limit > 0 && t.bytes > limit {
-			return s.exceed(t, ReasonByteLimit, fmt.Sprintf("the policy's limit of %d bytes is exceeded", limit), "ask for fewer rows or columns")
-		}
 		return s.launch()
 	}
 	return nil
@@ -311,10 +329,9 @@ func (s *session) streamed(t *turn) error {
 
 // exceed stops a statement that has gone over a limit. What comes of it from
 // here on is swallowed; the agent gets the error in place of its end.
-func (s *session) exceed(t *turn, reason, message, hint string) error {
+func (s *session) exceed(t *turn, reason, message, hint string) {
 	t.over = &engine.Denial{Reasons: []string{reason}, Message: message, Hint: hint, DecisionID: t.ID()}
 	go s.cancelTurn(t)
-	return nil
 }
 
 // withhold is exceed for a result that may not be shown at all.
@@ -336,10 +353,6 @@ func (s *session) commandComplete(m []byte, o *owed) error {
 	b := wire.NewBody(m)
 	tag := string(b.Text())
 	outcome := engine.Outcome{Rows: t.rows, Tag: tag}
-	if limit := t.Ruling.Limit.Bytes; t.over == nil && limit > 0 && t.bytes+int64(len(s.out)-s.recorded) > limit {
-		t.over = &engine.Denial{Reasons: []string{ReasonByteLimit}, Message: fmt.Sprintf("the policy's limit of %d bytes is exceeded", limit), Hint: "ask for fewer rows or columns", DecisionID: t.ID()}
-		s.out = s.out[:s.recorded]
-	}
 	if t.over != nil && !s.swallow {
 		s.out = wire.AppendError(s.out, denialReport(t.over, false))
 		outcome.Code, outcome.Message = sqlstate(t.over.Reason()), t.over.Message
@@ -365,7 +378,7 @@ func (s *session) commandComplete(m []byte, o *owed) error {
 
 func (s *session) errorResponse(m []byte, o *owed) error {
 	severity := wire.ReportField(m, 'V')
-	t := o.current()
+	t, veiled := o.current(), s.betrays(o, m)
 	switch {
 	case o.report.Code != "":
 		if !s.swallow {
@@ -378,7 +391,7 @@ func (s *session) errorResponse(m []byte, o *owed) error {
 		s.out = wire.AppendError(s.out, denialReport(&engine.Denial{Reasons: []string{ReasonTimeLimit}, DecisionID: t.ID(),
 			Message: fmt.Sprintf("the policy's limit of %g seconds is exceeded", t.Ruling.Limit.Seconds), Hint: "ask for less in one statement"}, false))
 	case s.swallow:
-	case t != nil && t.scrub || s.scrubAll(o):
+	case veiled:
 		var ok bool
 		if s.out, ok = rows.ScrubError(s.out, m[wire.HeaderSize:], 'E'); !ok {
 			return violation("ErrorResponse")
@@ -388,7 +401,7 @@ func (s *session) errorResponse(m []byte, o *owed) error {
 	}
 	if t != nil {
 		message := wire.ReportField(m, 'M')
-		if t.scrub {
+		if veiled {
 			message = "withheld: masks are in force"
 		}
 		s.recordTurn(t)
@@ -438,6 +451,7 @@ func (s *session) ready(m []byte, o *owed) error {
 	s.tx = tx
 	s.open, s.swallow, s.opaque = false, false, false
 	if tx == 'I' {
+		s.veiled = nil
 		if s.truth.changedInTx {
 			// The end of a transaction takes back SET LOCAL, and every SET of
 			// one that failed.
@@ -478,14 +492,12 @@ func (s *session) async(m []byte) error {
 			s.truth.dirty = true
 		}
 	case 'N':
-		if o := s.expect.first(); o != nil {
-			if t := o.current(); t != nil && t.scrub {
-				var ok bool
-				if s.out, ok = rows.ScrubError(s.out, m[wire.HeaderSize:], 'N'); !ok {
-					return violation("NoticeResponse")
-				}
-				return nil
+		if s.betrays(s.expect.first(), m) {
+			var ok bool
+			if s.out, ok = rows.ScrubError(s.out, m[wire.HeaderSize:], 'N'); !ok {
+				return violation("NoticeResponse")
 			}
+			return nil
 		}
 	case 'E':
 		s.out = append(s.out, m...)
@@ -501,10 +513,4 @@ func (s *session) async(m []byte) error {
 	}
 	s.out = append(s.out, m...)
 	return nil
-}
-
-// scrubAll reports whether an error that comes before any turn of o, at Bind
-// or Parse, may show values of a statement whose masks are in reach.
-func (s *session) scrubAll(o *owed) bool {
-	return o.portal != nil && o.portal.turn != nil && o.portal.turn.scrub
 }

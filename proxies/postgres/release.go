@@ -65,6 +65,7 @@ func (s *session) finish(t *turn, o engine.Outcome, ran bool) {
 	t.stopClock()
 	o.Bytes = t.bytes
 	s.releases = append(s.releases, t.Done(o))
+	s.veil(t)
 	s.apply(t, ran)
 }
 

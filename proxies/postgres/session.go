@@ -90,6 +90,7 @@ type session struct {
 	forward  []byte               // what goes to the target next
 	expect   queue                // the answers that are owed
 
+	veiled  *turn // of the open transaction: masks were in its reach
 	listens *turn // why notifications may come: the last LISTEN, or what may have done it unseen
 
 	// What goes to the agent next.
@@ -201,7 +202,7 @@ func (s *session) farewell(err error) string {
 	case errors.As(err, &denial):
 		report = denialReport(denial, true)
 	case errors.As(err, &large):
-		report = wire.Report{Severity: "FATAL", Code: "54000", Message: "message too large: " + large.Error(), Detail: "reason: " + ReasonMessageTooLarge, Hint: "send less in one message, or raise postgres.listeners.limits.max_message_bytes"}
+		report = wire.Report{Severity: "FATAL", Code: "54000", Message: "message too large: " + large.Error(), Detail: "reason: " + ReasonMessageTooLarge, Hint: "send less in one message, or raise postgres.max_message_bytes"}
 	case errors.As(err, &framing):
 		report = wire.Report{Severity: "FATAL", Code: "08P01", Message: framing.Error(), Detail: "reason: " + ReasonProtocol}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
