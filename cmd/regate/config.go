@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -61,7 +62,8 @@ func newConfigCheckCmd() *cobra.Command {
 		Use:   "check",
 		Short: "Report every problem of the configuration, with file and line",
 		Long: `Report every problem at once: keys that mean nothing, values that cannot be
-understood, references to nothing, settings that can never take effect.
+understood, references to nothing, settings that can never take effect. Policy
+bundles on this machine are loaded and compiled; nothing is fetched.
 The exit status is 1 if any problem is an error; warnings alone are 0.`,
 		Example: `  regate config check -c regate.yaml
   REGATE_RECORD_MODE=best_effort regate config check -c regate.yaml
@@ -72,6 +74,7 @@ The exit status is 1 if any problem is an error; warnings alone are 0.`,
 			cfg, problems := config.Load(config.Options{File: file, Env: os.Environ(), Flags: cmd.Flags(), SkipSecrets: skipSecrets})
 			if !skipSecrets {
 				problems = append(problems, deepProblems(cfg, problems)...)
+				problems = append(problems, bundleProblems(cmd.Context(), cfg, problems)...)
 			}
 			if asJSON {
 				return printProblemsJSON(cmd.OutOrStdout(), problems)
@@ -135,6 +138,38 @@ func deepProblems(cfg *config.Config, known []config.Problem) []config.Problem {
 	if cfg.Record.KeyFile != "" {
 		_, err := receiptKey(cfg)
 		bad("record.key_file", err)
+	}
+	return out
+}
+
+// bundleProblems loads the bundles that are on this machine, once everything
+// else is without errors. serve does not ask: it starts, denies everything, and
+// takes a bundle as soon as it is mended.
+func bundleProblems(ctx context.Context, cfg *config.Config, known []config.Problem) []config.Problem {
+	if config.HasErrors(known) {
+		return nil
+	}
+	p, err := policyConfig(cfg)
+	if err != nil {
+		return nil // deepProblems has said so
+	}
+	keys, remote := map[string]string{}, false
+	for i, b := range cfg.Policy.Bundles {
+		keys[b.Name] = fmt.Sprintf("policy.bundles[%d]", i)
+	}
+	for _, b := range p.Bundles {
+		remote = remote || !b.IsLocal()
+	}
+	var out []config.Problem
+	for _, bad := range p.CheckBundles(ctx) {
+		q := cfg.Problem(keys[bad.Bundle], config.IDBundle, bad.Text)
+		if bad.File != "" {
+			q.File, q.Line = bad.File, bad.Line
+		}
+		if remote {
+			q.Severity, q.Fix = config.Warning, "unless a remote bundle, which is not fetched here, brings what is missing"
+		}
+		out = append(out, q)
 	}
 	return out
 }

@@ -31,6 +31,7 @@ const (
 	IDSecret      = "config/secret"         // a reference that cannot be resolved
 	IDLiteral     = "config/secret-literal" // a secret written into the file
 	IDFileMissing = "config/file-missing"   // a file that is not there or cannot be read
+	IDBundle      = "config/bundle"         // a policy bundle that would not be put in force
 )
 
 // A Problem is one thing wrong with the configuration.

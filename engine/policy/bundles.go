@@ -84,7 +84,7 @@ func (b Bundle) check(dir string) error {
 	case slices.Contains(b.Paths, ""):
 		bad("a path is empty")
 	}
-	if b.isLocal() {
+	if b.IsLocal() {
 		if b.Auth != nil {
 			bad("auth has no meaning for a local source")
 		}
@@ -122,7 +122,8 @@ func (b Bundle) scheme() string {
 	return strings.ToLower(scheme)
 }
 
-func (b Bundle) isLocal() bool {
+// IsLocal reports whether the bundle is on this machine.
+func (b Bundle) IsLocal() bool {
 	s := b.scheme()
 	return s == "" || s == "file"
 }
@@ -204,7 +205,7 @@ func (e *Engine) startBundles(ctx context.Context, store storage.Store) error {
 		for _, id := range b.ids() {
 			e.owners[id] = b.Name
 		}
-		if b.isLocal() {
+		if b.IsLocal() {
 			e.local.add(b)
 		} else {
 			remote = append(remote, b)

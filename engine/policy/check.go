@@ -33,7 +33,7 @@ func (c Config) CheckBundles(ctx context.Context) []BundleProblem {
 	nothing := func(*snapshot) {}
 	l := &localBundles{engine: e, store: &gatedStore{Store: inmem.New(), check: e.check, commit: nothing, closed: e.isClosed}}
 	for _, b := range c.Bundles {
-		if !b.isLocal() {
+		if !b.IsLocal() {
 			continue
 		}
 		for _, id := range b.ids() {
@@ -45,7 +45,7 @@ func (c Config) CheckBundles(ctx context.Context) []BundleProblem {
 	l.load(ctx)
 	var out []BundleProblem
 	for _, b := range c.Bundles {
-		if !b.isLocal() {
+		if !b.IsLocal() {
 			continue
 		}
 		for _, text := range e.bundles[b.Name].Errors {

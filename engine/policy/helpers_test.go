@@ -140,7 +140,7 @@ func selectDoc() *input.Document {
 		Detail: input.NewPart(input.SQL{
 			Text: "select name, email, card, count(*) from customers join orders on customers.id = customer_id where total > $1", Command: "select", Fingerprint: "a0b1c2",
 			Batch: input.SQLBatch{Size: 1}, Mode: "extended", SearchPath: []string{"public"},
-			Statement: input.SQLStatement{PredicateColumns: []string{"public.customers.id", "public.orders.customer_id", "public.orders.total"}, WrittenColumns: []string{}, Objects: []string{}},
+			Statement: input.SQLStatement{PredicateColumns: []string{"public.customers.id", "public.orders.customer_id", "public.orders.total"}, WrittenColumns: []string{}, Flows: []input.SQLFlow{}, Objects: []string{}},
 		}),
 		Parameters: input.NewPart([]input.Parameter{{Index: 1, Type: "int8", Value: ptr("100"), Encoding: "text"}}),
 	}
