@@ -78,15 +78,22 @@ type SQLBatch struct {
 
 // SQLStatement holds what is known of the statement beside action and resource.
 type SQLStatement struct {
-	PredicateColumns []string `json:"predicate_columns"` // "schema.table.column" used to filter, join, sort or group, sorted
-	WrittenColumns   []string `json:"written_columns"`   // "schema.table.column", sorted
-	Objects          []string `json:"objects"`           // names of objects that DDL creates, changes or drops, sorted
-	ObjectKind       string   `json:"object_kind"`       // "table", "index", "function", … "" when not DDL
-	Cascade          bool     `json:"cascade"`           // DROP or TRUNCATE … CASCADE
-	CopyTo           string   `json:"copy_to"`           // "", "stdout", "stdin", "file" or "program"
-	Cursor           string   `json:"cursor"`            // DECLARE, FETCH, MOVE, CLOSE
-	Prepared         string   `json:"prepared"`          // PREPARE, EXECUTE, DEALLOCATE
-	Transaction      string   `json:"transaction"`       // "begin", "commit", "rollback", "savepoint", …
+	PredicateColumns []string  `json:"predicate_columns"` // "schema.table.column" used to filter, join, sort or group, sorted
+	WrittenColumns   []string  `json:"written_columns"`   // "schema.table.column", sorted
+	Flows            []SQLFlow `json:"flows"`             // columns that get what other columns hold, by to; a temporary table's or a view's own lineage is followed elsewhere
+	Objects          []string  `json:"objects"`           // names of objects that DDL creates, changes or drops, sorted
+	ObjectKind       string    `json:"object_kind"`       // "table", "index", "function", … "" when not DDL
+	Cascade          bool      `json:"cascade"`           // DROP or TRUNCATE … CASCADE
+	CopyTo           string    `json:"copy_to"`           // "", "stdout", "stdin", "file" or "program"
+	Cursor           string    `json:"cursor"`            // DECLARE, FETCH, MOVE, CLOSE
+	Prepared         string    `json:"prepared"`          // PREPARE, EXECUTE, DEALLOCATE
+	Transaction      string    `json:"transaction"`       // "begin", "commit", "rollback", "savepoint", …
+}
+
+// SQLFlow is a column that the statement gives values of other columns.
+type SQLFlow struct {
+	To   string   `json:"to"`   // "schema.table.column", "schema.table.*" where it is not known which, "*" where the statement does not name it (setval)
+	From []string `json:"from"` // "schema.table.column", sorted; "*" among them: others, too, that are not known
 }
 
 // Parameter is one bind parameter as it will be sent.

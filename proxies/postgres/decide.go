@@ -241,7 +241,7 @@ func emptyResource(kind string) input.SQLResource {
 }
 
 func emptyStatement() input.SQLStatement {
-	return input.SQLStatement{PredicateColumns: []string{}, WrittenColumns: []string{}, Objects: []string{}}
+	return input.SQLStatement{PredicateColumns: []string{}, WrittenColumns: []string{}, Flows: []input.SQLFlow{}, Objects: []string{}}
 }
 
 func nonNil(v []string) []string {

@@ -57,6 +57,11 @@ type builder struct {
 	touched   map[string]bool               // relations in reach that are not in tables
 	resolved  map[*pg_query.RangeVar]target // those of FROM clauses
 
+	absorbed []input.SQLFlow // of a statement inside
+	copies   bool            // what effects.Creates makes is filled with what its query gives now
+	// copiesMore: with columns, too, that are not known.
+	copiesMore bool
+
 	action    input.SQLAction
 	statement input.SQLStatement
 	kind      string   // resource.kind where it is not plain from the rest

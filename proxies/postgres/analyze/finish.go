@@ -83,12 +83,60 @@ func (b *builder) absorb(s *Statement) {
 		b.settings[n] = true
 	}
 	b.statement.Objects = append(b.statement.Objects, s.Facts.Statement.Objects...)
+	b.absorbed = append(b.absorbed, s.Facts.Statement.Flows...)
 	b.statement.ObjectKind = s.Facts.Statement.ObjectKind
 	for _, u := range s.Facts.Unknown {
 		if !slices.Contains(b.unknown, u) {
 			b.unknown = append(b.unknown, u)
 		}
 	}
+}
+
+// flows are what Effects says of values that are copied, one for each column,
+// with those of a statement inside.
+func (b *builder) flows() []input.SQLFlow {
+	from := map[string]map[string]bool{}
+	add := func(to string, sources []string, how input.Derivation) {
+		if from[to] == nil {
+			from[to] = map[string]bool{}
+		}
+		for _, s := range sources {
+			from[to][s] = true
+		}
+		if how == input.Opaque {
+			from[to]["*"] = true
+		}
+	}
+	for _, f := range b.absorbed {
+		add(f.To, f.From, "")
+	}
+	for _, f := range b.effects.Flows {
+		if len(f.Sources) > 0 || f.Derivation == input.Opaque {
+			add(f.Column, f.Sources, f.Derivation)
+		}
+	}
+	if c := b.effects.Creates; c != nil && !c.View && b.copies {
+		schema := c.Schema
+		switch {
+		case c.Temp:
+			schema = "pg_temp"
+		case schema == "":
+			schema = b.creationSchema()
+		}
+		for _, o := range c.Columns {
+			if len(o.Sources) > 0 || o.Derivation == input.Opaque {
+				add(schema+"."+c.Name+"."+o.Name, o.Sources, o.Derivation)
+			}
+		}
+		if b.copiesMore {
+			add(schema+"."+c.Name+".*", nil, input.Opaque)
+		}
+	}
+	all := make([]input.SQLFlow, 0, len(from))
+	for _, to := range sortedKeys(from) {
+		all = append(all, input.SQLFlow{To: to, From: sortedKeys(from[to])})
+	}
+	return all
 }
 
 // finish makes the Statement.
@@ -112,6 +160,7 @@ func (b *builder) finish(text string, batch input.SQLBatch) *Statement {
 	b.action.Verbs = sortedKeys(b.verbs)
 	b.statement.PredicateColumns = sortedKeys(b.predicate)
 	b.statement.WrittenColumns = sortedKeys(b.written)
+	b.statement.Flows = b.flows()
 	slices.Sort(b.statement.Objects)
 	b.statement.Objects = slices.Compact(b.statement.Objects)
 	if b.statement.Objects == nil {

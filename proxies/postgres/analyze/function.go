@@ -241,6 +241,9 @@ func (b *builder) effectsOf(parts []string, nodes []*pg_query.Node, args []value
 				b.sequence(s)
 			}
 		}
+		if v := combine(args...); name == "setval" && v.stored() {
+			b.effects.Flows = append(b.effects.Flows, Flow{Column: "*", Sources: v.from.names(), Derivation: v.how})
+		}
 	}
 }
 

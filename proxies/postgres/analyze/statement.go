@@ -149,6 +149,7 @@ func (b *builder) selectStatement(s *pg_query.SelectStmt) {
 		b.command = "select into"
 		b.into(into)
 		b.creates(into, columns, known, false)
+		b.copiesMore = !known
 		return
 	}
 	b.gives(columns, known, true)
@@ -235,6 +236,7 @@ func (b *builder) creates(i *pg_query.IntoClause, columns []column, known, view 
 		c.Columns = append(c.Columns, output(col))
 	}
 	b.effects.Creates = c
+	b.copies = !i.SkipData
 	b.mayBeTemp(c, i.OnCommit, view)
 }
 
@@ -276,6 +278,10 @@ func (b *builder) createTableAs(s *pg_query.CreateTableAsStmt, text string) {
 	}
 	b.into(s.Into)
 	b.creates(s.Into, columns, known && !s.IfNotExists, false)
+	b.copiesMore = !known
+	if s.Objtype == pg_query.ObjectType_OBJECT_MATVIEW {
+		b.copies = false // its lineage is in the catalogue
+	}
 }
 
 // reopen is an Output as a column again.
@@ -303,8 +309,9 @@ func (b *builder) explain(s *pg_query.ExplainStmt, text string) {
 		// Nothing is written, nothing is made; but what planning needs runs.
 		b.action.Writes = b.action.Opaque
 		b.action.DDL = false
-		b.effects = Effects{}
+		b.effects, b.absorbed = Effects{}, nil
 	}
+	b.absorbed = b.flows() // those of what it would create are lost else
 	b.effects.Creates = nil
 	v := value{how: input.Derived}
 	for _, r := range b.reads {
