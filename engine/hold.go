@@ -57,7 +57,7 @@ func (s *Session) hold(ctx context.Context, turn *Turn, req *Request) (ticketID 
 		return ticket.ID, nil // the ruling says why
 	}
 	if boundObligations(turn.Ruling) != before {
-		return "", &Denial{Reasons: []string{ReasonPending}, DecisionID: turn.id, Message: "the policy's masks or limits changed after the approval", Hint: "send the request again: it will be held anew"}
+		return "", &Denial{Reasons: []string{ReasonPending}, DecisionID: turn.id, Message: "the policy's masks or limits changed after the approval", Hint: "Send the request again: it will be held anew."}
 	}
 	if _, err := desk.Consume(ctx, ticket.ID); err != nil {
 		if approval.Code(err) == approval.CodeUnavailable {
@@ -179,18 +179,18 @@ func (s *Session) notApproved(turn *Turn, ticket *approval.Ticket) error {
 	case approval.Pending:
 		d.Reasons = []string{ReasonPending}
 		d.Message = "the request needs approval, and nobody has decided yet"
-		d.Hint = "send the same request again once " + ticket.ID + " is approved, before " + ticket.ExpiresAt.UTC().Format(time.RFC3339)
+		d.Hint = "Send the same request again once " + ticket.ID + " is approved, before " + ticket.ExpiresAt.UTC().Format(time.RFC3339) + "."
 	case approval.Denied:
 		d.Reasons = []string{ReasonDenied}
 		d.Message = "the request was refused by an approver"
 		if ticket.Resolution != nil && ticket.Resolution.Reason != "" {
 			d.Message += ": " + ticket.Resolution.Reason
 		}
-		d.Hint = "do not send it again unchanged; ask the approver"
+		d.Hint = "Do not send it again unchanged; ask the approver."
 	default:
 		d.Reasons = []string{ReasonPending}
 		d.Message = "the approval lapsed or was used by another request"
-		d.Hint = "send the request again: it will be held anew"
+		d.Hint = "Send the request again: it will be held anew."
 	}
 	for _, r := range turn.Ruling.Reasons {
 		if r.Effect == policy.RequireApproval {
@@ -211,7 +211,7 @@ func (s *Session) holdFailed(err error, turn *Turn) error {
 	}
 	s.gate.cfg.Logger.WithError(err).Error("a request could not be held: it is denied")
 	s.refuseHeld(turn, ReasonHoldFailed, "the approval store failed")
-	return &Denial{Reasons: []string{ReasonHoldFailed}, DecisionID: turn.id, Message: "the request needs approval, and the approval store cannot be used at present", Hint: "try again in a few seconds; tell the gateway's operator if it lasts"}
+	return &Denial{Reasons: []string{ReasonHoldFailed}, DecisionID: turn.id, Message: "the request needs approval, and the approval store cannot be used at present", Hint: "Try again in a few seconds; tell the gateway's operator if it lasts."}
 }
 
 // boundObligations names the masks and limits that an approver was shown.

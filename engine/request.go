@@ -99,7 +99,7 @@ func (s *Session) decide(ctx context.Context, req *Request, stage input.Stage) (
 	defer func() {
 		if p := recover(); p != nil {
 			s.gate.cfg.Logger.WithField("session", s.id).Errorf("panic while deciding: %v", p)
-			turn, err = nil, &Denial{Reasons: []string{ReasonInternal}, Message: "regate failed while deciding", Hint: "tell the gateway's operator", Fatal: true}
+			turn, err = nil, &Denial{Reasons: []string{ReasonInternal}, Message: "regate failed while deciding", Hint: "Tell the gateway's operator.", Fatal: true}
 		}
 	}()
 	turn = s.newTurn(req, stage)
@@ -149,9 +149,9 @@ func (g *Gate) recorded(ctx context.Context, ack *record.Ack) error {
 
 func recordDenial(err error) *Denial {
 	if errors.Is(err, record.ErrTooLong) {
-		return &Denial{Reasons: []string{ReasonRecordTooLarge}, Message: "the request is too large to be recorded", Hint: "send less in one request"}
+		return &Denial{Reasons: []string{ReasonRecordTooLarge}, Message: "the request is too large to be recorded", Hint: "Send less in one request."}
 	}
-	return &Denial{Reasons: []string{ReasonRecordDown}, Message: "the request cannot be recorded at present", Hint: "try again in a few seconds; tell the gateway's operator if it lasts", Fatal: true}
+	return &Denial{Reasons: []string{ReasonRecordDown}, Message: "the request cannot be recorded at present", Hint: "Try again in a few seconds; tell the gateway's operator if it lasts.", Fatal: true}
 }
 
 func (t *Turn) denial() *Denial {

@@ -152,7 +152,7 @@ func (g *Gate) detector(masks []policy.Mask) (*mask.Detector, func(string) mask.
 		made, err := mask.NewDetector(kinds)
 		if err != nil {
 			g.cfg.Logger.WithError(err).Error("a policy asks for a kind that no detector knows")
-			return nil, nil, &Denial{Reasons: []string{policy.ReasonError}, Message: "a mask of the policy cannot be carried out", Hint: "tell the policy's owner"}
+			return nil, nil, &Denial{Reasons: []string{policy.ReasonError}, Message: "a mask of the policy cannot be carried out", Hint: "Tell the policy's owner."}
 		}
 		d, _ = g.detectors.LoadOrStore(key, made)
 	}

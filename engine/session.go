@@ -38,7 +38,7 @@ func New(cfg Config) (*Gate, error) {
 // not close what the gate was configured with.
 func (g *Gate) Close() {
 	for _, s := range g.sessions.all() {
-		s.end(&Denial{Reasons: []string{ReasonDraining}, Message: "the gateway is shutting down", Hint: "connect again", Fatal: true})
+		s.end(&Denial{Reasons: []string{ReasonDraining}, Message: "the gateway is shutting down", Hint: "Connect again.", Fatal: true})
 	}
 	for _, stop := range g.stop {
 		stop()

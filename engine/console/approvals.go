@@ -162,7 +162,7 @@ func approvalProblem(err error) error {
 		status = http.StatusNotFound
 	case approval.CodeSelf, approval.CodeDelegated, approval.CodeNotEligible:
 		status = http.StatusForbidden
-		hint = "the policy's requirement says who may approve"
+		hint = "The policy's requirement says who may approve."
 	case approval.CodeUnavailable:
 		return err
 	}

@@ -19,7 +19,7 @@ func (c *Console) event(who *caller, action, outcome string, detail map[string]s
 func (c *Console) record(ctx context.Context, who *caller, action string, detail map[string]string) error {
 	if err := c.cfg.Audit(ctx, c.event(who, action, OutcomeRequested, detail)); err != nil {
 		c.log.WithError(err).WithField("action", action).Error("admin API: a change could not be recorded and was not made")
-		return newProblem(http.StatusServiceUnavailable, ReasonAudit, "the change could not be recorded, so it was not made", "see /readyz")
+		return newProblem(http.StatusServiceUnavailable, ReasonAudit, "the change could not be recorded, so it was not made", "See /readyz.")
 	}
 	return nil
 }

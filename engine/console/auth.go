@@ -80,7 +80,7 @@ func (c *Console) authenticate(ctx context.Context, r *http.Request) (*caller, e
 func identityProblem(err error) *problem {
 	var refused *identity.Error
 	if !errors.As(err, &refused) {
-		return newProblem(http.StatusServiceUnavailable, ReasonUnavailable, "the identity could not be verified", "try again")
+		return newProblem(http.StatusServiceUnavailable, ReasonUnavailable, "the identity could not be verified", "Try again.")
 	}
 	status := http.StatusUnauthorized
 	switch refused.Reason {
@@ -91,5 +91,5 @@ func identityProblem(err error) *problem {
 }
 
 func forbidden(role string) *problem {
-	return newProblem(http.StatusForbidden, ReasonForbidden, "this needs the role "+role, "ask the gateway's operator; roles are set under admin.roles")
+	return newProblem(http.StatusForbidden, ReasonForbidden, "this needs the role "+role, "Ask the gateway's operator; roles are set under admin.roles.")
 }

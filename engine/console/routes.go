@@ -64,7 +64,7 @@ func (c *Console) routes() http.Handler {
 			case slots <- struct{}{}:
 				defer func() { <-slots }()
 			default:
-				newProblem(http.StatusServiceUnavailable, ReasonBusy, "too many requests at once", "try again").write(w)
+				newProblem(http.StatusServiceUnavailable, ReasonBusy, "too many requests at once", "Try again.").write(w)
 				return
 			}
 		}
@@ -148,7 +148,7 @@ func (c *Console) fail(w http.ResponseWriter, r *http.Request, who *caller, err 
 	}
 	var p *problem
 	if !errors.As(err, &p) {
-		p = newProblem(http.StatusServiceUnavailable, ReasonUnavailable, "something behind the admin API does not answer", "the gateway's log has the cause")
+		p = newProblem(http.StatusServiceUnavailable, ReasonUnavailable, "something behind the admin API does not answer", "The gateway's log has the cause.")
 		fields["cause"] = err
 	}
 	fields["reason"] = p.Reason

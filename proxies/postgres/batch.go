@@ -27,7 +27,7 @@ const maxBatch = 4
 // collect keeps an extended message until its batch is complete.
 func (s *session) collect(m []byte) error {
 	if len(s.arena)+len(m) > maxBatch*s.srv.maxMessage {
-		return &fatal{wire.Report{Severity: "FATAL", Code: "54000", Message: "too much was sent without a Sync", Detail: "reason: " + ReasonBatchTooLarge, Hint: "send Sync or Flush more often"}}
+		return &fatal{wire.Report{Severity: "FATAL", Code: "54000", Message: "too much was sent without a Sync", Detail: "reason: " + ReasonBatchTooLarge, Hint: "Send Sync or Flush more often."}}
 	}
 	from := len(s.arena)
 	s.arena = append(s.arena, m...)
@@ -145,15 +145,15 @@ func (s *session) layPortal(name string, p *portal) {
 }
 
 func malformed(what string) error {
-	return &engine.Denial{Reasons: []string{ReasonProtocol}, Message: "malformed " + what + " message", Hint: "use a driver that speaks the PostgreSQL protocol, version 3"}
+	return &engine.Denial{Reasons: []string{ReasonProtocol}, Message: "malformed " + what + " message", Hint: "Use a driver that speaks the PostgreSQL protocol, version 3."}
 }
 
 func noStatement(name string) error {
-	return &engine.Denial{Reasons: []string{ReasonUnknownStatement}, Message: "prepared statement \"" + name + "\" does not exist", Hint: "prepare it in this session first"}
+	return &engine.Denial{Reasons: []string{ReasonUnknownStatement}, Message: "prepared statement \"" + name + "\" does not exist", Hint: "Prepare it in this session first."}
 }
 
 func noPortal(name string) error {
-	return &engine.Denial{Reasons: []string{ReasonUnknownPortal}, Message: "portal \"" + name + "\" does not exist", Hint: "bind it in this transaction first"}
+	return &engine.Denial{Reasons: []string{ReasonUnknownPortal}, Message: "portal \"" + name + "\" does not exist", Hint: "Bind it in this transaction first."}
 }
 
 func (s *session) parse(m []byte) error {
@@ -211,7 +211,7 @@ func (s *session) refreshStatement(st *statement) error {
 	case 1:
 		st.parsed = batch.Statements[0]
 	default:
-		return &engine.Denial{Reasons: []string{string(analyze.ReasonParse)}, Message: "cannot insert multiple commands into a prepared statement", Hint: "send one command in each Parse message"}
+		return &engine.Denial{Reasons: []string{string(analyze.ReasonParse)}, Message: "cannot insert multiple commands into a prepared statement", Hint: "Send one command in each Parse message."}
 	}
 	st.at = version{s.snapshot, s.truth.version, analyze.Extended}
 	return nil
@@ -315,7 +315,7 @@ func (s *session) decidePortal(p *portal) error {
 		return nil
 	}
 	if !sameReading(p.bound, p.statement.parsed) {
-		return &engine.Denial{Reasons: []string{ReasonRebind}, Message: "what names mean has changed since portal \"" + p.name + "\" was bound", Hint: "bind it again"}
+		return &engine.Denial{Reasons: []string{ReasonRebind}, Message: "what names mean has changed since portal \"" + p.name + "\" was bound", Hint: "Bind it again."}
 	}
 	values, err := s.parameters(p)
 	if errors.Is(err, errUntyped) {

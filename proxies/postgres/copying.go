@@ -109,14 +109,14 @@ func (s *session) planCopy(t *turn, m []byte) error {
 		return nil
 	}
 	if c == nil || len(c.Other) > 0 && !onlyHarmless(c.Other) || c.Encoding != "" {
-		return &engine.Denial{Reasons: []string{ReasonUnmaskable}, Message: "COPY with these options cannot be masked", Hint: "use COPY … TO STDOUT with FORMAT text, csv or binary only"}
+		return &engine.Denial{Reasons: []string{ReasonUnmaskable}, Message: "COPY with these options cannot be masked", Hint: "Use COPY … TO STDOUT with FORMAT text, csv or binary only."}
 	}
 	options, err := copyOptions(c, binary)
 	if err == nil {
 		t.copying, err = rows.NewCopy(plan, options)
 	}
 	if err != nil {
-		return &engine.Denial{Reasons: []string{ReasonUnmaskable}, Message: "this COPY cannot be masked: " + err.Error(), Hint: "use the format's default options"}
+		return &engine.Denial{Reasons: []string{ReasonUnmaskable}, Message: "this COPY cannot be masked: " + err.Error(), Hint: "Use the format's default options."}
 	}
 	return nil
 }

@@ -210,9 +210,9 @@ func (s *session) refuseText(text string, mode analyze.Mode, err error) error {
 	switch {
 	case errors.As(err, &denial):
 	case errors.As(err, &bad):
-		denial = &engine.Denial{Reasons: []string{string(bad.Reason)}, Message: bad.Message, Hint: "regate only forwards what it can read; it reads the SQL of PostgreSQL 16"}
+		denial = &engine.Denial{Reasons: []string{string(bad.Reason)}, Message: bad.Message, Hint: "regate only forwards what it can read; it reads the SQL of PostgreSQL 16."}
 		if bad.Reason != analyze.ReasonParse {
-			denial.Hint = "send smaller or simpler statements"
+			denial.Hint = "Send smaller or simpler statements."
 		}
 	default:
 		return err

@@ -41,15 +41,15 @@ func (s *session) guard(st *analyze.Statement) *engine.Denial {
 			if name == "role" && set.Value != nil && slices.Contains(s.target.Role.Allowed, *set.Value) {
 				continue
 			}
-			return &engine.Denial{Reasons: []string{ReasonSetting}, Message: "parameter " + name + " may not be changed through regate: " + why, Hint: "leave it as it is"}
+			return &engine.Denial{Reasons: []string{ReasonSetting}, Message: "parameter " + name + " may not be changed through regate: " + why, Hint: "Leave it as it is."}
 		}
 	}
 	if st.Effects.Discard == "all" && s.role != "" {
-		return &engine.Denial{Reasons: []string{ReasonSetting}, Message: "DISCARD ALL may not be used through regate: it would give up the role that the gateway has set", Hint: "use DISCARD PLANS, DISCARD TEMP, DISCARD SEQUENCES, RESET and DEALLOCATE ALL"}
+		return &engine.Denial{Reasons: []string{ReasonSetting}, Message: "DISCARD ALL may not be used through regate: it would give up the role that the gateway has set", Hint: "Use DISCARD PLANS, DISCARD TEMP, DISCARD SEQUENCES, RESET and DEALLOCATE ALL."}
 	}
 	for name, table := range st.Facts.Resource.Tables {
 		if strings.HasPrefix(name, "pg_catalog.") && slices.ContainsFunc(table.Access, writes) {
-			return &engine.Denial{Reasons: []string{ReasonCatalogWrite}, Message: "the system catalogue may not be written through regate", Hint: "use SET or DDL"}
+			return &engine.Denial{Reasons: []string{ReasonCatalogWrite}, Message: "the system catalogue may not be written through regate", Hint: "Use SET or DDL."}
 		}
 	}
 	return nil

@@ -42,7 +42,7 @@ func (s *Server) open(ctx context.Context, client *handshake.Client, t *target, 
 	log = log.WithField("subject", id.Subject.ID)
 	role, err := t.Role.of(id)
 	if err != nil {
-		refuse(&engine.Denial{Reasons: []string{ReasonNoRole}, Message: err.Error(), Hint: "tell the gateway's operator"})
+		refuse(&engine.Denial{Reasons: []string{ReasonNoRole}, Message: err.Error(), Hint: "Tell the gateway's operator."})
 		return
 	}
 	database := t.Upstream.Database
@@ -53,7 +53,7 @@ func (s *Server) open(ctx context.Context, client *handshake.Client, t *target, 
 	case t.slots <- struct{}{}:
 		defer func() { <-t.slots }()
 	default:
-		refuse(&engine.Denial{Reasons: []string{ReasonTooMany}, Message: "the target has no room for another connection", Hint: "try again later"})
+		refuse(&engine.Denial{Reasons: []string{ReasonTooMany}, Message: "the target has no room for another connection", Hint: "Try again later."})
 		return
 	}
 	manager := t.catalog(database)
@@ -136,7 +136,7 @@ func catalogError(err error) error {
 	if errors.As(err, &down) {
 		return down
 	}
-	return &engine.Denial{Reasons: []string{ReasonNoCatalog}, Message: "the target's catalogue cannot be read at present", Hint: "try again in a few seconds; tell the gateway's operator if it lasts"}
+	return &engine.Denial{Reasons: []string{ReasonNoCatalog}, Message: "the target's catalogue cannot be read at present", Hint: "Try again in a few seconds; tell the gateway's operator if it lasts."}
 }
 
 func labels(m map[string]string) map[string]string {

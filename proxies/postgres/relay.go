@@ -105,10 +105,10 @@ func (s *session) targetError(err error) error {
 	var large *wire.TooLargeError
 	if errors.As(err, &large) {
 		return &fatal{wire.Report{Severity: "FATAL", Code: "54000", Message: "the target's answer has a part that is too large: " + large.Error(),
-			Detail: "reason: " + ReasonMessageTooLarge, Hint: "ask for smaller values, or raise postgres.max_answer_bytes"}}
+			Detail: "reason: " + ReasonMessageTooLarge, Hint: "Ask for smaller values, or raise postgres.max_answer_bytes."}}
 	}
 	s.log.WithError(err).Warn("the connection to the target was lost")
-	return &fatal{wire.Report{Severity: "FATAL", Code: "08006", Message: "the connection to the target was lost", Detail: "reason: " + ReasonTargetLost, Hint: "connect again"}}
+	return &fatal{wire.Report{Severity: "FATAL", Code: "08006", Message: "the connection to the target was lost", Detail: "reason: " + ReasonTargetLost, Hint: "Connect again."}}
 }
 
 // violation is an answer that the target must not give here.
@@ -389,7 +389,7 @@ func (s *session) errorResponse(m []byte, o *owed) error {
 		s.out = wire.AppendError(s.out, denialReport(t.over, false))
 	case t != nil && s.late.Load() && wire.ReportField(m, 'C') == "57014":
 		s.out = wire.AppendError(s.out, denialReport(&engine.Denial{Reasons: []string{ReasonTimeLimit}, DecisionID: t.ID(),
-			Message: fmt.Sprintf("the policy's limit of %g seconds is exceeded", t.Ruling.Limit.Seconds), Hint: "ask for less in one statement"}, false))
+			Message: fmt.Sprintf("the policy's limit of %g seconds is exceeded", t.Ruling.Limit.Seconds), Hint: "Ask for less in one statement."}, false))
 	case s.swallow:
 	case veiled:
 		var ok bool
@@ -486,7 +486,7 @@ func (s *session) async(m []byte) error {
 		if name == "standard_conforming_strings" && value != "on" || name == "client_encoding" && value != "UTF8" {
 			return &fatal{wire.Report{Severity: "FATAL", Code: "42501",
 				Message: "parameter " + name + " was changed behind regate's back", Detail: "reason: " + ReasonSessionChanged,
-				Hint: "connect again and leave it as it is"}}
+				Hint: "Connect again and leave it as it is."}}
 		}
 		if name == "search_path" || name == "session_authorization" || name == "is_superuser" {
 			s.truth.dirty = true

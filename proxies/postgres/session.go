@@ -202,7 +202,7 @@ func (s *session) farewell(err error) string {
 	case errors.As(err, &denial):
 		report = denialReport(denial, true)
 	case errors.As(err, &large):
-		report = wire.Report{Severity: "FATAL", Code: "54000", Message: "message too large: " + large.Error(), Detail: "reason: " + ReasonMessageTooLarge, Hint: "send less in one message, or raise postgres.max_message_bytes"}
+		report = wire.Report{Severity: "FATAL", Code: "54000", Message: "message too large: " + large.Error(), Detail: "reason: " + ReasonMessageTooLarge, Hint: "Send less in one message, or raise postgres.max_message_bytes."}
 	case errors.As(err, &framing):
 		report = wire.Report{Severity: "FATAL", Code: "08P01", Message: framing.Error(), Detail: "reason: " + ReasonProtocol}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
@@ -210,7 +210,7 @@ func (s *session) farewell(err error) string {
 		return "disconnected"
 	default:
 		s.log.WithError(err).Info("session ended by an error")
-		report = wire.Report{Severity: "FATAL", Code: "08006", Message: "the connection to the target was lost", Detail: "reason: " + ReasonTargetLost, Hint: "connect again"}
+		report = wire.Report{Severity: "FATAL", Code: "08006", Message: "the connection to the target was lost", Detail: "reason: " + ReasonTargetLost, Hint: "Connect again."}
 	}
 	s.lastWords(wire.AppendError(nil, report))
 	if denial != nil {

@@ -142,7 +142,7 @@ func (s *session) learn(answer []byte) error {
 	if p.User != t.user && !slices.Contains(s.target.Role.Allowed, p.User) || p.Strings != "on" || p.Encoding != "UTF8" {
 		return &fatal{wire.Report{Severity: "FATAL", Code: "42501",
 			Message: "the session's role or string settings were changed behind regate's back",
-			Detail:  "reason: " + ReasonSessionChanged, Hint: "connect again and do not change role, client_encoding or standard_conforming_strings"}}
+			Detail:  "reason: " + ReasonSessionChanged, Hint: "Connect again and do not change role, client_encoding or standard_conforming_strings."}}
 	}
 	next := analyze.Settings{SearchPath: p.Path, User: p.User, Prepared: s.preparedStatement, Cursor: s.cursorStatement}
 	if len(p.Temp) > 0 {
@@ -185,7 +185,7 @@ func (s *session) currentCatalog() (*catalog.Snapshot, error) {
 	snapshot, err := s.catalog.Get(s.ctx)
 	if err != nil {
 		s.log.WithError(err).Error("the target's catalogue cannot be read: statements are denied")
-		return nil, &engine.Denial{Reasons: []string{ReasonNoCatalog}, Message: "the target's catalogue cannot be read at present", Hint: "try again in a few seconds; tell the gateway's operator if it lasts"}
+		return nil, &engine.Denial{Reasons: []string{ReasonNoCatalog}, Message: "the target's catalogue cannot be read at present", Hint: "Try again in a few seconds; tell the gateway's operator if it lasts."}
 	}
 	return snapshot, nil
 }
@@ -199,7 +199,7 @@ func (s *session) analysis(text string, mode analyze.Mode) (*analyze.Batch, erro
 	if s.opaque && mode != analyze.FunctionCall && !plainText(text) {
 		// Whatever ran before may have changed how strings are read; the
 		// target tells of that only when it is ready for the next query.
-		return nil, &engine.Denial{Reasons: []string{ReasonSessionChanged}, Message: "this statement cannot follow, before a Sync, one of which it is not known what it does", Hint: "send Sync first"}
+		return nil, &engine.Denial{Reasons: []string{ReasonSessionChanged}, Message: "this statement cannot follow, before a Sync, one of which it is not known what it does", Hint: "Send Sync first."}
 	}
 	s.snapshot = snapshot
 	dirty, opaque := s.truth.dirty, s.truth.opaque // the analysis of EXECUTE may ask, too
