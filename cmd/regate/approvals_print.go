@@ -63,7 +63,9 @@ func printTicket(w io.Writer, t *approval.Ticket) error {
 	p.request(t)
 	p.head("why it is held")
 	for _, r := range t.Reasons {
-		p.field(r.ID, r.Msg)
+		if !slices.ContainsFunc(t.Requirements, func(q approval.Requirement) bool { return q.ID == r.ID }) {
+			p.field(r.ID, r.Msg) // a requirement's own reason is below
+		}
 	}
 	for _, r := range t.Requirements {
 		p.field(r.ID, requirementText(t, r))
@@ -260,8 +262,14 @@ func requirementText(t *approval.Ticket, r approval.Requirement) string {
 		}
 	}
 	text := fmt.Sprintf("%d of %d from %s", given, need, fromText(r.From))
-	if r.Msg != "" {
-		text += ": " + r.Msg
+	msg := r.Msg
+	for _, why := range t.Reasons {
+		if msg == "" && why.ID == r.ID {
+			msg = why.Msg
+		}
+	}
+	if msg != "" {
+		text += ": " + msg
 	}
 	return text
 }
@@ -288,10 +296,10 @@ func needsText(t *approval.Ticket) string {
 func limitText(l approval.Limit) string {
 	var list []string
 	if l.Rows > 0 {
-		list = append(list, fmt.Sprintf("%d rows", l.Rows))
+		list = append(list, counted(l.Rows, "row"))
 	}
 	if l.Bytes > 0 {
-		list = append(list, fmt.Sprintf("%d bytes", l.Bytes))
+		list = append(list, counted(l.Bytes, "byte"))
 	}
 	if l.Seconds > 0 {
 		list = append(list, fmt.Sprintf("%g seconds", l.Seconds))

@@ -159,6 +159,9 @@ func TestApprovals(t *testing.T) {
 		"alice, of analysts", "agent-7, client report-bot", "not verified", "shop, database shop as app, env=prod",
 		"│ UPDATE users\n", "│ WHERE id = $1", "$1 int4", " 7\n", "$2 text", "NULL", "public.users  read, update: plan",
 		"writes to production need a dba", "0 of 2 from group:dba", "public.users.email by partial", "any credit_card by redact", "100 rows", "expires")
+	if n := strings.Count(shown, "acme.sql/prod-write"); n != 1 {
+		t.Errorf("the reason is printed %d times:\n%s", n, shown)
+	}
 	if strings.ContainsAny(shown, "\x1b\x07") {
 		t.Errorf("the agent writes control characters to the terminal: %q", shown)
 	}

@@ -142,7 +142,7 @@ func (p *player) play(e record.Event) error {
 		}
 	case record.KindLoss:
 		if l, err := record.DecodeLoss(e.Body); err == nil {
-			fmt.Fprintf(p.w, "%s  %s\n", at, p.st.bad(fmt.Sprintf("%d events lost, %d refused: %s", l.Count, l.Refused, plainText(l.Reason))))
+			fmt.Fprintf(p.w, "%s  %s\n", at, p.st.bad(fmt.Sprintf("%s lost, %d refused: %s", counted(int64(l.Count), "event"), l.Refused, plainText(l.Reason))))
 		}
 	case record.KindNote:
 		if n, err := record.DecodeNote(e.Body); err == nil {

@@ -61,7 +61,7 @@ func (c *checker) fill() {
 	}
 	if cfg.Record.Gateway == "" {
 		host, _ := os.Hostname()
-		cfg.Record.Gateway = strings.ReplaceAll(host, ".", "-")
+		cfg.Record.Gateway = gatewayName(host)
 	}
 	if cfg.Record.Archive.URL == "" {
 		dir, err := filepath.Abs(filepath.Join(cfg.State.Dir, "archive"))
@@ -217,9 +217,27 @@ func (c *checker) checkState() {
 	}
 }
 
+// maxGateway is the longest name of a gateway, in bytes.
+const maxGateway = 64
+
 // gatewayPattern is what engine/record takes: the name is part of subjects in
 // NATS.
 var gatewayPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// gatewayName makes a host's name one that a gateway can have.
+func gatewayName(host string) string {
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_', r == '-':
+			return r
+		}
+		return '-'
+	}, host)
+	if name == "" {
+		return "gateway"
+	}
+	return name[:min(len(name), maxGateway)]
+}
 
 func (c *checker) checkRecord() {
 	r := c.cfg.Record

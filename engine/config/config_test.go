@@ -89,7 +89,7 @@ func testFile(t *testing.T, name string) {
 		}
 		host, _ := os.Hostname()
 		dir, _ := os.Getwd()
-		compare(t, ar, goldens, "print", strings.NewReplacer(dir, "$DIR", host, "$HOST").Replace(b.String()))
+		compare(t, ar, goldens, "print", strings.NewReplacer(dir, "$DIR", gatewayName(host), "$HOST").Replace(b.String()))
 	}
 	if *update {
 		if err := os.WriteFile(name, txtar.Format(ar), 0o644); err != nil {
