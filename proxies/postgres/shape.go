@@ -96,7 +96,9 @@ func fieldOf(t *turn, i, n int, f rows.FieldDescription) input.Field {
 				field.Derivation = weaker(output.Derivation, origin.Derivation)
 			}
 		}
-	case originKnown && !st.Facts.Action.Returning:
+	case originKnown && !st.Facts.Action.Returning && !isView(t.snapshot, f):
+		// What a view shows may be another since the snapshot; a column that is
+		// stored stays what it is.
 		field.Sources, field.Derivation = origin.Sources, origin.Derivation
 	}
 	if field.Derivation != input.Opaque {
@@ -138,6 +140,11 @@ func originOf(snapshot *catalog.Snapshot, f rows.FieldDescription) (analyze.Outp
 		return analyze.Output{}, false
 	}
 	return analyze.Origin(snapshot, relation, f.TableAttributeNumber)
+}
+
+func isView(snapshot *catalog.Snapshot, f rows.FieldDescription) bool {
+	relation := snapshot.RelationByOID(f.TableOID)
+	return relation != nil && relation.Kind == catalog.View
 }
 
 func isText(snapshot *catalog.Snapshot, oid uint32) bool {

@@ -107,6 +107,7 @@ func analyzeBatch(sql string, snap *catalog.Snapshot, set Settings) (*Batch, boo
 		b.leftOver(raw.Stmt)
 		if state.changed && b.unsafe {
 			b.dontKnow("session", "", whyEarlier)
+			b.outputKnown = false // what a name reaches may be another thing
 		}
 		st := b.finish(text, input.SQLBatch{Index: i, Size: len(tree.Stmts)})
 		batch.Statements = append(batch.Statements, st)
