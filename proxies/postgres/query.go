@@ -135,8 +135,8 @@ func (s *session) exchange() error {
 	}
 	// A cancel for an earlier statement must not hit this one.
 	s.late.Store(false)
-	s.cancels.Lock()
-	s.cancels.Unlock() //nolint:staticcheck // waiting is all
+	//lint:ignore SA2001 waiting is all
+	s.cancels.Unlock()
 	var written chan error
 	if len(s.forward) > largeWrite {
 		written = make(chan error, 1)

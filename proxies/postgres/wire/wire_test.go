@@ -12,7 +12,7 @@ import (
 
 func sample() (stream []byte, messages [][]byte) {
 	for i, size := range []int{0, 1, 10, 4096, 70_000, 3, 300_000, 0} {
-		start := len(stream)
+		var start int
 		stream, start = Begin(stream, "QPDES"[i%5])
 		stream = append(stream, bytes.Repeat([]byte{byte('a' + i)}, size)...)
 		stream = End(stream, start)
