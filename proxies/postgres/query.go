@@ -135,6 +135,7 @@ func (s *session) exchange() error {
 	}
 	// A cancel for an earlier statement must not hit this one.
 	s.late.Store(false)
+	s.cancels.Lock()
 	//lint:ignore SA2001 waiting is all
 	s.cancels.Unlock()
 	var written chan error
