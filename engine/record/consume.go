@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -405,13 +404,4 @@ func (r *Recorder) purge(ctx context.Context) {
 	if err := stream.Purge(ctx, jetstream.WithPurgeSequence(floor+1)); err == nil {
 		r.purged = floor
 	}
-}
-
-// liveSessions is for tests.
-func (r *Recorder) liveSessions() []ulid.ULID {
-	var ids []ulid.ULID
-	for id := range maps.Keys(r.live) {
-		ids = append(ids, id)
-	}
-	return ids
 }
