@@ -137,7 +137,11 @@ type Held struct {
 
 // Turn is one allowed request, from its decision to its outcome.
 type Turn struct {
-	Ruling  *policy.Ruling
+	Ruling *policy.Ruling
+	// Limit is the ruling's, and from Response on what a policy has said at
+	// that stage, too, where it is smaller.
+	Limit policy.Limit
+
 	sess    *Session
 	n       uint64
 	id      string

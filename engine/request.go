@@ -120,6 +120,7 @@ func (s *Session) decide(ctx context.Context, req *Request, stage input.Stage) (
 	if turn.Ruling.Effect != policy.Allow {
 		return nil, turn.denial()
 	}
+	turn.Limit = turn.Ruling.Limit
 	s.reach.add(turn.Ruling)
 	if req.Writes || ticket != "" {
 		if err := s.gate.recorded(ctx, turn.decided); err != nil {

@@ -31,8 +31,8 @@ func (r FieldRule) Passes() bool { return !r.Whole && r.Spec == nil && r.Detect 
 
 // Response decides how the fields of a result are shown: the masks of the
 // request's ruling, joined with what policies say at stage "response" where
-// any of them looks at it. It returns one rule a field, or nil when nothing
-// has to be changed. The error is a *Denial: the result must not be shown.
+// any of them looks at it, which may also make Limit smaller. It returns one
+// rule a field, or nil when nothing has to be changed. The error is a *Denial: the result must not be shown.
 func (t *Turn) Response(ctx context.Context, fields []input.Field) ([]FieldRule, error) {
 	ruling := t.Ruling
 	g := t.sess.gate
@@ -51,6 +51,7 @@ func (t *Turn) Response(ctx context.Context, fields []input.Field) ([]FieldRule,
 	if ruling != t.Ruling {
 		masks = append(slices.Clone(masks), ruling.Masks...)
 		t.sess.reach.add(ruling)
+		t.Limit = t.Limit.Join(ruling.Limit)
 	}
 	if len(masks) == 0 {
 		return nil, nil

@@ -185,9 +185,7 @@ func joinLimits(limits []limitElement) (Limit, []Obligation) {
 	var out Limit
 	var because []string
 	for _, l := range limits {
-		out.Rows = least(out.Rows, l.limit.Rows)
-		out.Bytes = least(out.Bytes, l.limit.Bytes)
-		out.Seconds = least(out.Seconds, l.limit.Seconds)
+		out = out.Join(l.limit)
 		because = append(because, l.id)
 	}
 	properties := map[string]any{}

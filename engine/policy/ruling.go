@@ -108,6 +108,11 @@ type Limit struct {
 	Seconds     float64
 }
 
+// Join returns the limits of which each is the smaller one.
+func (l Limit) Join(o Limit) Limit {
+	return Limit{Rows: least(l.Rows, o.Rows), Bytes: least(l.Bytes, o.Bytes), Seconds: least(l.Seconds, o.Seconds)}
+}
+
 // Requirement asks for approval. Requirements count independently: one
 // person's approval may serve several of them.
 type Requirement struct {

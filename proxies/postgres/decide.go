@@ -132,7 +132,7 @@ func (s *session) startClock(t *turn) {
 		return
 	}
 	t.active.Store(true)
-	if seconds := t.Ruling.Limit.Seconds; seconds > 0 {
+	if seconds := t.Limit.Seconds; seconds > 0 {
 		t.timer = time.AfterFunc(time.Duration(seconds*float64(time.Second)), func() {
 			s.late.Store(true)
 			s.cancelTurn(t)

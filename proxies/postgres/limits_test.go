@@ -90,6 +90,31 @@ limit contains {"id": "test/bytes", "bytes": 100000} if contains(input.sql.text,
 	}
 }
 
+// A limit may depend on what a result holds.
+func TestLimitAtResponse(t *testing.T) {
+	g := start(t, withPolicy(permissive+`
+limit contains {"id": "test/rows", "rows": 1} if "public.customers.name" in input.response.source_names
+limit contains {"id": "test/seconds", "seconds": 0.5} if "public.customers.balance" in input.response.source_names
+limit contains {"id": "test/all", "rows": 2} if not contains(input.sql.text, "pg_sleep")
+`))
+	r := g.raw("agent-1")
+	for sql, rows := range map[string]int{"SELECT name FROM customers": 1, "SELECT id FROM customers": 2, "COPY customers (name) TO STDOUT": 1} {
+		got := r.do(simple(sql))
+		n := 0
+		for _, l := range got {
+			if strings.HasPrefix(l, "row ") || strings.HasPrefix(l, "copydata ") {
+				n++
+			}
+		}
+		if n != rows || !mentions(got, "limit/rows") {
+			t.Errorf("%s: %q", sql, got)
+		}
+	}
+	if got := r.do(simple("SELECT balance, repeat('x', 10000), pg_sleep(0.1) FROM customers, generate_series(1, 1000)")); !mentions(got, "limit/seconds") {
+		t.Errorf("%q", got)
+	}
+}
+
 // The cancel that a limit sends never hits the statement that comes next.
 func TestLimitHitsOnlyItsStatement(t *testing.T) {
 	g := start(t, withPolicy(permissive+`

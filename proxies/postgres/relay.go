@@ -300,7 +300,7 @@ func (s *session) dataRow(m []byte, o *owed) error {
 // admit counts a row that is to be shown. It returns false for the first that
 // the policy's limit does not allow: the statement is stopped.
 func (s *session) admit(t *turn) bool {
-	if limit := t.Ruling.Limit.Rows; limit > 0 && t.rows >= limit {
+	if limit := t.Limit.Rows; limit > 0 && t.rows >= limit {
 		s.exceed(t, ReasonRowLimit, fmt.Sprintf("the policy's limit of %d rows is exceeded", limit), "ask for fewer rows with WHERE or LIMIT")
 		return false
 	}
@@ -313,7 +313,7 @@ func (s *session) admit(t *turn) bool {
 // back where the policy's limit does not allow it. What has piled up of a long
 // result is released.
 func (s *session) streamed(t *turn, mark int) error {
-	if limit := t.Ruling.Limit.Bytes; limit > 0 && t.bytes+int64(len(s.out)-s.recorded) > limit {
+	if limit := t.Limit.Bytes; limit > 0 && t.bytes+int64(len(s.out)-s.recorded) > limit {
 		s.out = s.out[:mark]
 		t.rows--
 		s.outRows--
@@ -389,7 +389,7 @@ func (s *session) errorResponse(m []byte, o *owed) error {
 		s.out = wire.AppendError(s.out, denialReport(t.over, false))
 	case t != nil && s.late.Load() && wire.ReportField(m, 'C') == "57014":
 		s.out = wire.AppendError(s.out, denialReport(&engine.Denial{Reasons: []string{ReasonTimeLimit}, DecisionID: t.ID(),
-			Message: fmt.Sprintf("the policy's limit of %g seconds is exceeded", t.Ruling.Limit.Seconds), Hint: "Ask for less in one statement."}, false))
+			Message: fmt.Sprintf("the policy's limit of %g seconds is exceeded", t.Limit.Seconds), Hint: "Ask for less in one statement."}, false))
 	case s.swallow:
 	case veiled:
 		var ok bool

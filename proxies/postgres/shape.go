@@ -63,9 +63,14 @@ func (s *session) planTurn(t *turn, message []byte) error {
 }
 
 func (s *session) fillRules(t *turn, described []input.Field, columns []rows.Column) error {
+	seconds := t.Limit.Seconds
 	rules, err := t.Response(s.ctx, described)
 	if err != nil {
 		return err
+	}
+	if t.Limit.Seconds != seconds && t.active.Load() {
+		t.stopClock()
+		s.startClock(t)
 	}
 	for i, r := range rules {
 		columns[i].Rule = rows.Rule{Whole: r.Whole, Spec: r.Spec, Field: r.Field, Detect: r.Detect, DetectSpec: r.DetectSpec}
@@ -110,6 +115,10 @@ func fieldOf(t *turn, i, n int, f rows.FieldDescription) input.Field {
 		return field
 	}
 	for _, table := range st.Facts.Touched {
+		if strings.HasPrefix(table, "pg_temp.") {
+			field.Sources = nil // a temporary table holds what was put there, from wherever
+			return field
+		}
 		field.Sources = append(field.Sources, table+".*")
 	}
 	if len(field.Sources) == 0 {
