@@ -1,13 +1,11 @@
 package postgres
 
-import "github.com/regate-dev/regate/proxies/postgres/analyze"
-
 // foresee takes into account, for the rest of the batch or query at hand, what
 // a statement that was allowed will do once the target runs it.
 func (s *session) foresee(t *turn) {
 	st := t.statement
 	e := &st.Effects
-	if e.CatalogChange || e.SettingsChange || e.MayCreateTemp || e.DropsTemp || st.Facts.Action.Opaque {
+	if e.CatalogChange || e.SettingsChange || e.MayCreateTemp || e.DropsTemp || st.Facts.Action.Opaque || len(st.Fills()) > 0 {
 		s.changing = true
 	}
 	switch e.Transaction {
@@ -35,27 +33,29 @@ func (s *session) foresee(t *turn) {
 func (s *session) apply(t *turn, ran bool) {
 	st := t.statement
 	e := &st.Effects
-	if e.SettingsChange || e.MayCreateTemp || e.DropsTemp || e.Discard != "" || st.Facts.Action.Opaque {
+	fills := st.Fills()
+	if e.SettingsChange || e.MayCreateTemp || e.DropsTemp || e.Discard != "" || st.Facts.Action.Opaque || e.Creates != nil && e.Creates.Temp || len(fills) > 0 {
 		s.truth.dirty, s.truth.changedInTx = true, true
 	}
 	s.truth.opaque = s.truth.opaque || st.Facts.Action.Opaque
 	if e.Transaction == "rollback to" && s.truth.changedInTx {
 		s.truth.dirty = true
 	}
-	if e.CatalogChange || e.Do || e.Call {
+	// A temporary relation is none of the catalogue's: the session itself is
+	// asked for those.
+	onlyTemp := e.Creates != nil && e.Creates.Temp && !st.Facts.Action.Opaque
+	if e.CatalogChange && !onlyTemp || e.Do || e.Call {
 		s.truth.uncommitted = true // until the transaction ends, see ready
 	}
 	if e.Listen != "" || st.Facts.Action.Opaque && s.listens == nil {
 		s.listens = t
 	}
+	s.truth.filled(t, fills)
 	if !ran {
 		return
 	}
 	if c := e.Creates; c != nil && c.Temp && c.ColumnsKnown && !t.tainted {
-		if s.truth.created == nil {
-			s.truth.created = map[string][]analyze.Output{}
-		}
-		s.truth.created[c.Name] = c.Columns
+		s.truth.made(c.Name, c.Columns)
 	}
 	s.rename(t, func(name string, st *statement) {
 		if delete(s.statements, name); st != nil {

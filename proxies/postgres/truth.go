@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/regate-dev/regate/engine"
 	"github.com/regate-dev/regate/engine/input"
@@ -177,6 +178,50 @@ func (t *truth) columns(relation string, names []string) []analyze.Output {
 		}
 	}
 	return out
+}
+
+// made notes a temporary relation. An earlier one by its name may come back,
+// when a transaction is rolled back: then it may be either.
+func (t *truth) made(name string, columns []analyze.Output) {
+	if t.created == nil {
+		t.created = map[string][]analyze.Output{}
+	}
+	if before, twice := t.created[name]; twice {
+		columns = analyze.Either(before, columns)
+	}
+	t.created[name] = columns
+}
+
+// filled notes what a statement put into temporary relations. After one that
+// may have put anything into any, nothing is known of what they hold.
+func (t *truth) filled(by *turn, relations []string) {
+	st := by.statement
+	if by.tainted || !st.Complete || st.Facts.Action.Opaque || setsTrap(st) {
+		for name := range t.created {
+			t.created[name] = nil
+		}
+		return
+	}
+	for _, name := range relations {
+		if columns := t.created[name]; columns != nil {
+			t.created[name] = st.Filled(name, columns)
+		}
+	}
+}
+
+// setsTrap reports whether st may make later writes to a temporary relation do
+// more than they say: a trigger or a rule, which the catalogue does not tell
+// of.
+func setsTrap(st *analyze.Statement) bool {
+	if !st.Facts.Action.DDL || st.Effects.Creates != nil || st.Effects.DropsTemp {
+		return false
+	}
+	for name := range st.Facts.Resource.Tables {
+		if strings.HasPrefix(name, "pg_temp.") {
+			return true
+		}
+	}
+	return false
 }
 
 // currentCatalog returns what is known of the target's schema. The error is a

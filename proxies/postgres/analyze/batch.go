@@ -72,8 +72,12 @@ func (s *batchState) after(b *builder, st *Statement) {
 	case "commit":
 		s.cursors = map[string]*Statement{}
 	}
-	for name, t := range s.temps {
-		s.temps[name] = t.with(e.Flows)
+	for _, f := range st.flows() {
+		if name, temp := temporary(f.Column); temp {
+			if t := b.temp(name); t != nil {
+				s.temps[name] = t.with([]Flow{f})
+			}
+		}
 	}
 	c := e.Creates
 	if c != nil && c.Temp && c.ColumnsKnown && !e.MayCreateTemp {

@@ -87,6 +87,77 @@ func (t *TempRelations) Probed(rows [][2]string) *TempRelations {
 	return next
 }
 
+// flows are the columns that st gives values of others, also by a statement
+// inside it.
+func (s *Statement) flows() []Flow {
+	if s.Effects.Execute == nil {
+		return s.Effects.Flows
+	}
+	var all []Flow
+	for _, f := range s.Facts.Statement.Flows {
+		flow := Flow{Column: f.To, Derivation: input.Derived}
+		for _, from := range f.From {
+			if from == "*" {
+				flow.Derivation = input.Opaque
+			} else {
+				flow.Sources = append(flow.Sources, from)
+			}
+		}
+		all = append(all, flow)
+	}
+	return all
+}
+
+// temporary is the temporary relation that a column "pg_temp.relation.column"
+// is of. Such names may have dots in them; those of relations that matter are
+// looked up, so the first part is tried.
+func temporary(column string) (relation string, ok bool) {
+	rest, ok := strings.CutPrefix(column, "pg_temp.")
+	if !ok {
+		return "", false
+	}
+	if dot := strings.LastIndexByte(rest, '.'); dot >= 0 {
+		rest = rest[:dot]
+	}
+	return rest, true
+}
+
+// Fills are the temporary relations that st gives values of other columns.
+func (s *Statement) Fills() []string {
+	var names []string
+	for _, f := range s.flows() {
+		if name, ok := temporary(f.Column); ok && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Filled is what columns of the temporary relation hold after st.
+func (s *Statement) Filled(relation string, columns []Output) []Output {
+	return (&TempRelation{Name: relation, Columns: columns}).with(s.flows()).Columns
+}
+
+// Either is where values come from that are of one relation or of another by
+// the same name; nil when their columns are not the same.
+func Either(a, b []Output) []Output {
+	if !slices.EqualFunc(a, b, func(x, y Output) bool { return x.Name == y.Name }) {
+		return nil
+	}
+	both := slices.Clone(a)
+	for i := range both {
+		o := &both[i]
+		o.Sources = slices.Compact(slices.Sorted(slices.Values(slices.Concat(a[i].Sources, b[i].Sources))))
+		switch {
+		case a[i].Derivation == input.Opaque || b[i].Derivation == input.Opaque:
+			o.Derivation = input.Opaque
+		case len(o.Sources) > 0:
+			o.Derivation = input.Derived
+		}
+	}
+	return both
+}
+
 // with is r after values flowed into its columns.
 func (r *TempRelation) with(flows []Flow) *TempRelation {
 	changed := r
