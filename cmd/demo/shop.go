@@ -67,7 +67,7 @@ func (s *stage) openShop(ctx context.Context) error {
 }
 
 // packs are the ready policies that the demo uses beside its own.
-var packs = []string{"lib", "postgres/complete", "postgres/where_required", "postgres/no_destructive_ddl", "postgres/pii_masks", "postgres/row_limits", "postgres/prod_writes"}
+var packs = []string{"lib", "postgres/complete", "postgres/where_required", "postgres/no_destructive_ddl", "postgres/pii_masks", "postgres/masked_copies", "postgres/row_limits", "postgres/prod_writes"}
 
 // config is the gateway's configuration.
 func (s *stage) config(admin string) (string, error) {

@@ -9,7 +9,7 @@ import (
 func demoConfig(t testing.TB) Config {
 	t.Helper()
 	var paths []string
-	for _, p := range []string{"lib", "postgres/complete", "postgres/where_required", "postgres/no_destructive_ddl", "postgres/pii_masks", "postgres/row_limits", "postgres/prod_writes"} {
+	for _, p := range []string{"lib", "postgres/complete", "postgres/where_required", "postgres/no_destructive_ddl", "postgres/pii_masks", "postgres/masked_copies", "postgres/row_limits", "postgres/prod_writes"} {
 		paths = append(paths, repo+"/policies/"+p)
 	}
 	return Config{Bundles: []Bundle{{Name: "demo", Paths: append(paths, repo+"/bundles/demo")}}}
@@ -61,6 +61,11 @@ func TestDemoBundle(t *testing.T) {
 	})
 	expect(t, e.Evaluate(t.Context(), approved), Allow, "acme.shop/change-rows")
 	expect(t, e.Evaluate(t.Context(), update), RequireApproval, "regate.sql_prod_writes/approve")
+
+	copied := with(update, func(d *input.Document) {
+		d.Detail = input.NewPart(input.SQL{Statement: input.SQLStatement{Flows: []input.SQLFlow{{To: "public.notes.body", From: []string{"public.customers.card"}}}}})
+	})
+	expect(t, e.Evaluate(t.Context(), copied), Deny, "regate.sql_masked_copies/copy")
 
 	all := with(doc, sqlAction(input.SQLAction{Verb: "delete", Verbs: []string{"delete"}, Writes: true, HasWhere: &no}))
 	expect(t, e.Evaluate(t.Context(), all), Deny, "regate.sql_where_required/missing")

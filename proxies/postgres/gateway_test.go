@@ -145,6 +145,7 @@ type settings struct {
 	front      handshake.Front
 	catalogAge time.Duration
 	other      *pgtest.Database // a second target
+	packs      []string         // folders of policies beside it
 	login      string           // as whom the gateway logs in to the target
 }
 
@@ -195,7 +196,7 @@ func start(t testing.TB, options ...option) *gateway {
 	g.bundle = dir
 	must(t, os.WriteFile(filepath.Join(dir, "policy.rego"), []byte(set.policy), 0o600))
 	must(t, os.WriteFile(filepath.Join(dir, ".manifest"), []byte(`{"revision":"1","roots":["regate/policies/test"]}`), 0o600))
-	g.policy, err = policy.New(ctx, policy.Config{Bundles: []policy.Bundle{{Name: "test", Paths: []string{dir}}}, Logger: logger})
+	g.policy, err = policy.New(ctx, policy.Config{Bundles: []policy.Bundle{{Name: "test", Paths: append([]string{dir}, set.packs...)}}, Logger: logger})
 	must(t, err)
 	t.Cleanup(func() { _ = g.policy.Close(context.Background()) })
 	if err := g.policy.Ready(); err != nil {
