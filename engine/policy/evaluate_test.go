@@ -157,7 +157,7 @@ func TestStatusAndMetrics(t *testing.T) {
 	e.Evaluate(t.Context(), selectDoc())
 	e.Evaluate(t.Context(), selectDoc())
 	s := e.Status()
-	if !s.Ready || s.Snapshot == 0 || len(s.Bundles) != 1 || s.Bundles[0].Revision != "demo-1" || len(s.Packages) != 7 {
+	if !s.Ready || s.Snapshot == 0 || len(s.Bundles) != 1 || s.Bundles[0].Revision != "demo-1" || len(s.Packages) != 8 {
 		t.Errorf("%+v", s)
 	}
 	if _, err := json.Marshal(s); err != nil {
@@ -170,7 +170,8 @@ func TestStatusAndMetrics(t *testing.T) {
 		if !p.Cacheable {
 			t.Errorf("the decisions of %s cannot be cached: it reads %v", p.Name, p.Reads)
 		}
-		if strings.Contains(strings.Join(p.Reads, " "), "sql") {
+		// What a statement copies where is known from nothing else.
+		if p.Name != "regate.sql_masked_copies" && strings.Contains(strings.Join(p.Reads, " "), "sql") {
 			t.Errorf("%s reads %v: its decisions are cached by the whole statement", p.Name, p.Reads)
 		}
 	}
