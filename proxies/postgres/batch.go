@@ -296,6 +296,14 @@ func (s *session) execute(m []byte) error {
 			return err
 		}
 	}
+	if t := p.turn; t != nil && t.statement.Facts.Action.Writes && s.bounded() {
+		if err := s.runSoFar(); err != nil {
+			if errors.Is(err, errSkipped) {
+				s.finish(t, engine.Outcome{Code: "25P02", Message: "not run: an earlier statement failed"}, false)
+			}
+			return err
+		}
+	}
 	if !p.described {
 		// Only the portal's own description says what Execute will send.
 		p.described = true
@@ -304,6 +312,43 @@ func (s *session) execute(m []byte) error {
 	}
 	s.forward = append(s.forward, m...)
 	s.expect.push(owed{kind: 'E', portal: p, turn: p.turn})
+	return nil
+}
+
+// bounded reports whether a statement of the batch at hand that has not been
+// forwarded may go over a limit.
+func (s *session) bounded() bool {
+	for _, o := range s.expect.items[s.expect.head:] {
+		t := o.turn
+		if t == nil || !t.statement.ReturnsRows || t.Limit.Rows == 0 && t.Limit.Bytes == 0 {
+			continue
+		}
+		if most := t.statement.Facts.Action.Limit; most == nil || *most > t.Limit.Rows || t.Limit.Bytes > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// runSoFar forwards the batch up to here and waits for its answers, so that
+// what follows does not run if a statement goes over a limit.
+func (s *session) runSoFar() error {
+	s.forward = wire.AppendFlush(s.forward)
+	s.open = true
+	if err := s.exchange(); err != nil {
+		return err
+	}
+	if s.swallow && !s.skip {
+		// The target has completed what the agent was told failed.
+		s.forward = wire.AppendFlush(wire.AppendBindUnknown(s.forward, s.failName))
+		s.expect.push(owed{kind: 'x', hidden: true})
+		if err := s.exchange(); err != nil {
+			return err
+		}
+	}
+	if s.skip {
+		return errSkipped
+	}
 	return nil
 }
 

@@ -384,6 +384,7 @@ func (s *session) errorResponse(m []byte, o *owed) error {
 		if !s.swallow {
 			s.out = wire.AppendError(s.out, o.report)
 		}
+	case o.hidden && (o.kind == 'Q' || o.kind == 'x'): // see abort
 	case t != nil && t.told:
 	case t != nil && t.over != nil:
 		s.out = wire.AppendError(s.out, denialReport(t.over, false))
@@ -449,6 +450,13 @@ func (s *session) ready(m []byte, o *owed) error {
 		s.finish(rest, engine.Outcome{Message: "the target did not answer for it"}, false)
 	}
 	s.tx = tx
+	if s.swallow && tx == 'T' && s.expect.len() == 1 {
+		// The agent was told of a failure that the target knows nothing of: its
+		// transaction fails as any error would make it.
+		s.swallow = false
+		s.expect.pop()
+		return s.abort()
+	}
 	s.open, s.swallow, s.opaque = false, false, false
 	if tx == 'I' {
 		s.veiled = nil
@@ -469,6 +477,16 @@ func (s *session) ready(m []byte, o *owed) error {
 	}
 	s.emit(m)
 	s.expect.pop()
+	return nil
+}
+
+// abort makes the open transaction of the target fail. ReadyForQuery, which
+// the agent waits for, is the one that comes of it.
+func (s *session) abort() error {
+	s.expect.push(owed{kind: 'Q', hidden: true})
+	if _, err := s.up.Write(wire.AppendQuery(nil, `EXECUTE "`+s.failName+`"`)); err != nil {
+		return s.targetError(err)
+	}
 	return nil
 }
 
