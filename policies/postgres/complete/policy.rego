@@ -27,6 +27,7 @@ deny contains {
 	"hint": "Name existing objects with their schema.",
 } if {
 	input.complete == false
+	input.action.opaque == false # what is opaque is never complete: it gets its own message
 	what := sort({u.what | some u in input.unknown})
 }
 
@@ -40,11 +41,12 @@ deny contains {
 
 deny contains {
 	"id": "regate.sql_complete/opaque", "severity": "medium",
-	"msg": "what this statement runs is not in its text",
-	"hint": "Send the statements themselves instead of DO, EXECUTE or unknown functions.",
+	"msg": sprintf("what this statement does is not in its text: %s", [concat(", ", what)]),
+	"hint": "Send the statements themselves, without DO, EXECUTE or functions that are not known to be harmless.",
 } if {
 	input.action.opaque == true
 	not may_be_opaque
+	what := sort({u.what | some u in input.unknown})
 }
 
 may_be_opaque if principal.in_any(opaque_for)

@@ -24,8 +24,10 @@ test_unknown_verb if {
 }
 
 test_opaque if {
-	ids(sql_complete.deny) == {"regate.sql_complete/opaque"} with input as request({"opaque": true}) with data.regate.settings as {}
-	sql_complete.deny == set() with input as request({"opaque": true}) with data.regate.settings as {"sql_complete": {"opaque_for": ["analysts"]}}
+	doc := object.union(request({"opaque": true}), {"complete": false, "unknown": [{"what": "function:pg_sleep", "why": "reaches the server"}]})
+	ids(sql_complete.deny) == {"regate.sql_complete/opaque"} with input as doc with data.regate.settings as {}
+	{d.msg | some d in sql_complete.deny} == {"what this statement does is not in its text: function:pg_sleep"} with input as doc with data.regate.settings as {}
+	sql_complete.deny == set() with input as doc with data.regate.settings as {"sql_complete": {"opaque_for": ["analysts"]}}
 }
 
 test_settings if {
