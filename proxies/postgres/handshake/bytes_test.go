@@ -330,7 +330,7 @@ func TestBadBytes(t *testing.T) {
 					if unprintable(response.Message) != "" {
 						t.Fatalf("message %q", response.Message)
 					}
-					if response.Severity != "FATAL" || response.Detail != test.reason || response.Message == "" {
+					if response.Severity != "FATAL" || response.Detail != "reason: "+test.reason || response.Message == "" {
 						t.Fatalf("got %+v", response)
 					}
 				}
@@ -371,7 +371,7 @@ func TestBearerRefused(t *testing.T) {
 	}
 	_, err = conn.Write(message('p', "\x01"))
 	must(t, err)
-	if m, ok := receive().(*pgproto3.ErrorResponse); !ok || m.Code != codeInvalidPassword || m.Detail != "identity/expired" {
+	if m, ok := receive().(*pgproto3.ErrorResponse); !ok || m.Code != codeInvalidPassword || m.Detail != "reason: identity/expired" {
 		t.Fatalf("got %+v", m)
 	}
 }
@@ -648,7 +648,7 @@ func TestRefuseWithoutReason(t *testing.T) {
 	c.Refuse(nil)
 	var response pgproto3.ErrorResponse
 	must(t, response.Decode((<-sent)[5:]))
-	if response.Code != codeInternal || response.Detail != "gateway/internal" {
+	if response.Code != codeInternal || response.Detail != "reason: gateway/internal" {
 		t.Fatalf("got %+v", response)
 	}
 	_ = theirs.Close()

@@ -153,7 +153,7 @@ func (c *Client) Refuse(e *Error) {
 			Severity: "FATAL", SeverityUnlocalized: "FATAL",
 			Code:    or(e.Code, codeInternal),
 			Message: cstring(or(e.Message, "the connection was refused")),
-			Detail:  cstring(e.Reason),
+			Detail:  "reason: " + cstring(e.Reason),
 			Hint:    cstring(e.Hint),
 		}).Encode(c.negotiate)
 		if err != nil {

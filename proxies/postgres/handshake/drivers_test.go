@@ -110,7 +110,7 @@ func TestDriver(t *testing.T) {
 					t.Fatal("connected")
 				}
 				var server *pgconn.PgError
-				if test.code != "" && (!errors.As(err, &server) || server.Code != test.code || server.Detail != test.reason || server.Severity != "FATAL") {
+				if test.code != "" && (!errors.As(err, &server) || server.Code != test.code || server.Detail != "reason: "+test.reason || server.Severity != "FATAL") {
 					t.Fatalf("got %v, %+v", err, server)
 				}
 				if !strings.Contains(err.Error(), test.text) {
@@ -210,10 +210,10 @@ func TestPsql(t *testing.T) {
 		{name: "token", env: append(full, "PGPASSWORD="+goodToken), out: []string{"1"}},
 		{name: "options", env: append(full, "PGPASSWORD="+goodToken, `PGOPTIONS=-c regate.purpose=a\ refund -c regate.step=2`, "PGTZ=UTC", "PGDATESTYLE=ISO, DMY", "PGCLIENTENCODING=SQL_ASCII"),
 			out: []string{"1"}, asserted: map[string]string{"purpose": "a refund", "step": "2"}},
-		{name: "plaintext", env: []string{"PGSSLMODE=disable", "PGPASSWORD=" + goodToken}, fails: true, out: []string{"FATAL:  this gateway takes encrypted connections only", "DETAIL:  postgres/tls-required", "HINT:"}},
-		{name: "bad token", env: append(full, "PGPASSWORD=bad"), fails: true, out: []string{"FATAL:  the token has expired", "DETAIL:  identity/expired", "HINT:  Get a new token."}},
+		{name: "plaintext", env: []string{"PGSSLMODE=disable", "PGPASSWORD=" + goodToken}, fails: true, out: []string{"FATAL:  this gateway takes encrypted connections only", "DETAIL:  reason: postgres/tls-required", "HINT:"}},
+		{name: "bad token", env: append(full, "PGPASSWORD=bad"), fails: true, out: []string{"FATAL:  the token has expired", "DETAIL:  reason: identity/expired", "HINT:  Get a new token."}},
 		{name: "no token", env: full, fails: true, out: []string{"no password supplied"}},
-		{name: "role", env: append(full, "PGPASSWORD="+goodToken, "PGOPTIONS=-c role=admin"), fails: true, out: []string{"FATAL:  startup parameter role is refused", "DETAIL:  postgres/parameter-refused"}},
+		{name: "role", env: append(full, "PGPASSWORD="+goodToken, "PGOPTIONS=-c role=admin"), fails: true, out: []string{"FATAL:  startup parameter role is refused", "DETAIL:  reason: postgres/parameter-refused"}},
 		{name: "encoding", env: append(full, "PGPASSWORD="+goodToken, "PGCLIENTENCODING=GBK"), fails: true, out: []string{`client_encoding "GBK"`, "PGCLIENTENCODING"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

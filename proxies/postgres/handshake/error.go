@@ -58,7 +58,7 @@ const (
 // the cause is shown to the client.
 type Error struct {
 	Code    string // SQLSTATE, five characters; "" is XX000
-	Reason  string // a reason id, sent as the DETAIL
+	Reason  string // a reason id, sent as the DETAIL "reason: …"
 	Message string // what is wrong, one sentence
 	Hint    string // what to do next, one sentence; may be empty
 	Cause   error  // for the log, never for the client
