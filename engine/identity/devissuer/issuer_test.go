@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -225,7 +226,7 @@ func TestTokenExchange(t *testing.T) {
 
 // browser logs in as a person would: it opens the address, chooses a user and
 // follows the redirects back to the waiting program.
-func browser(user, password string, got *string) func(string) error {
+func browser(user, password string, got *atomic.Value) func(string) error {
 	return func(address string) error {
 		jar, err := cookiejar.New(nil)
 		if err != nil {
@@ -245,7 +246,7 @@ func browser(user, password string, got *string) func(string) error {
 			}
 			raw, _ := io.ReadAll(resp.Body)
 			_ = resp.Body.Close()
-			*got = string(raw)
+			got.Store(string(raw))
 		}()
 		return nil
 	}
@@ -254,12 +255,12 @@ func browser(user, password string, got *string) func(string) error {
 func TestLogin(t *testing.T) {
 	_, base, v := start(t, nil)
 	for _, user := range []struct{ id, password string }{{"carol", ""}, {"dave", "pw"}} {
-		var page string
+		var page atomic.Value
 		dir := t.TempDir()
 		o := login.Options{Issuer: base, ClientID: devissuer.LoginClient, Login: true, Browser: browser(user.id, user.password, &page), CacheDir: dir}
 		token, err := login.Token(t.Context(), o)
 		if err != nil {
-			t.Fatalf("%v: %s", err, page)
+			t.Fatalf("%v: %v", err, page.Load())
 		}
 		id, err := v.Verify(t.Context(), token)
 		if err != nil {
@@ -281,7 +282,7 @@ func TestLogin(t *testing.T) {
 			t.Errorf("mode %v, %v", info.Mode(), err)
 		}
 	}
-	var page string
+	var page atomic.Value
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if _, err := login.Token(ctx, login.Options{Issuer: base, ClientID: devissuer.LoginClient, Login: true, Browser: browser("dave", "wrong", &page)}); err == nil {
