@@ -23,9 +23,6 @@ import (
 // wrong: right after the kill, and after the next start.
 func TestKill(t *testing.T) {
 	s := newSite(t)
-	if err := s.db.Run(t.Context(), "CREATE TABLE marks (mark text, hidden text)"); err != nil {
-		t.Fatal(err)
-	}
 	l := &load{shown: map[string]bool{}}
 	for round := range 4 {
 		p := s.serve(t)

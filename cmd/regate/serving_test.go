@@ -33,6 +33,9 @@ func newSite(t *testing.T) *site {
 		dir: dir, config: filepath.Join(dir, "regate.yaml"), state: filepath.Join(dir, "state"),
 		db: pgtest.Shared(t), issuer: identitytest.New(t),
 	}
+	if err := s.db.Run(t.Context(), "CREATE TABLE marks (mark text, hidden text)"); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Mkdir(filepath.Join(dir, "policies"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -73,12 +76,13 @@ type serving struct {
 	admin string
 }
 
-// serve starts the gateway and returns when it is ready.
-func (s *site) serve(t *testing.T) *serving {
+// serve starts the gateway and returns when it is ready. env are settings that
+// differ from the file's.
+func (s *site) serve(t *testing.T, env ...string) *serving {
 	t.Helper()
 	p := &serving{site: s, cmd: exec.Command("regate", "serve", "-c", s.config)}
 	p.cmd.Dir = s.dir
-	p.cmd.Env = append(os.Environ(), "PW="+s.db.Password)
+	p.cmd.Env = append(append(os.Environ(), "PW="+s.db.Password), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	logs, err := p.cmd.StderrPipe()
 	if err != nil {
@@ -89,9 +93,11 @@ func (s *site) serve(t *testing.T) *serving {
 	}
 	t.Cleanup(func() { p.kill(t) })
 	running := make(chan struct{})
+	log := t.Output()
 	go func() {
 		lines := bufio.NewScanner(logs)
 		for lines.Scan() {
+			fmt.Fprintln(log, lines.Text())
 			var line struct{ Msg, Address string }
 			if json.Unmarshal(lines.Bytes(), &line) != nil {
 				continue

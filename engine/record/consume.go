@@ -33,7 +33,7 @@ func (r *Recorder) run(ctx context.Context) {
 func (r *Recorder) consume(ctx context.Context, messages jetstream.MessagesContext) error {
 	for ctx.Err() == nil {
 		r.forgetArchived()
-		batch, err := gatherBatch(ctx, messages)
+		batch, err := r.gatherBatch(ctx, messages)
 		if len(batch) > 0 {
 			last, takeErr := r.takeBatch(ctx, batch)
 			if takeErr != nil {
@@ -41,8 +41,10 @@ func (r *Recorder) consume(ctx context.Context, messages jetstream.MessagesConte
 			}
 			if last != 0 {
 				r.settle(ctx, last, batch[len(batch)-1])
-				r.purge(ctx)
 			}
+		}
+		if r.unpurged() {
+			r.purge(ctx)
 		}
 		if err != nil {
 			return err
@@ -52,13 +54,24 @@ func (r *Recorder) consume(ctx context.Context, messages jetstream.MessagesConte
 	return nil
 }
 
-// gatherBatch waits for a message and takes what comes shortly after it.
-func gatherBatch(ctx context.Context, messages jetstream.MessagesContext) ([]jetstream.Msg, error) {
+// unpurged: the journal holds what the recorder is done with.
+func (r *Recorder) unpurged() bool { return r.reached.Load() > r.purged }
+
+// gatherBatch waits for a message and takes what comes shortly after it. It
+// returns without one when it is time to purge: a full journal takes nothing,
+// so that no message might ever come.
+func (r *Recorder) gatherBatch(ctx context.Context, messages jetstream.MessagesContext) ([]jetstream.Msg, error) {
 	var batch []jetstream.Msg
 	var until context.Context
+	first := ctx
+	if r.unpurged() {
+		var cancel context.CancelFunc
+		first, cancel = context.WithDeadline(ctx, r.purgeAt)
+		defer cancel()
+	}
 	size := 0
 	for size < batchBytes {
-		wait := ctx
+		wait := first
 		if until != nil {
 			wait = until
 		}
