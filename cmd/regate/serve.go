@@ -62,15 +62,15 @@ Health is at http://<admin.address>/healthz and /readyz, metrics at /metrics.`,
 
 			ctx, cancel := context.WithTimeout(cmd.Context(), startTimeout)
 			defer cancel()
-			g, err := openGateway(ctx, cfg, log, takeover)
-			if err != nil {
-				return fmt.Errorf("start: %w", err)
-			}
 			stop, err := startProfile(profile)
 			if err != nil {
 				return err
 			}
 			defer stop()
+			g, err := openGateway(ctx, cfg, log, takeover)
+			if err != nil {
+				return fmt.Errorf("start: %w", err)
+			}
 			return g.run(cmd.Context(), signals)
 		},
 	}
