@@ -31,7 +31,8 @@ type Config struct {
 	// are dropped and counted: shadow packages never delay an answer. Nil: they
 	// are counted alone.
 	OnShadow func(ShadowReport)
-	// Logger gets activations and their failures. Nil: nothing is logged.
+	// Logger gets activations and their failures, and what shadow packages would
+	// have decided otherwise. Nil: nothing is logged.
 	Logger logrus.FieldLogger
 }
 

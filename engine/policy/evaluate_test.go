@@ -3,12 +3,14 @@ package policy
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
 
 	"github.com/regate-dev/regate/engine/input"
 )
@@ -81,7 +83,8 @@ func TestShadowPackagesAreReportedAndChangeNothing(t *testing.T) {
 		"mask.rego":  shadow("mask\n\nmask contains {\"id\": \"s.mask/m\", \"field\": \"a.b.c\", \"method\": \"null\"} if true"),
 	})
 	reports := make(chan ShadowReport, 10)
-	e := newEngine(t, Config{Bundles: []Bundle{{Name: "t", URL: dir}}, OnShadow: func(r ShadowReport) { reports <- r }})
+	logger, lines := logtest.NewNullLogger()
+	e := newEngine(t, Config{Bundles: []Bundle{{Name: "t", URL: dir}}, OnShadow: func(r ShadowReport) { reports <- r }, Logger: logger})
 	doc := selectDoc()
 	r := e.Evaluate(t.Context(), doc)
 	expect(t, r, Allow, "t.p/all")
@@ -108,6 +111,15 @@ func TestShadowPackagesAreReportedAndChangeNothing(t *testing.T) {
 	}
 	if s := got.Shadow[2]; s.Package != "s.mask" || s.Effect != Allow || len(s.Obligations) != 1 {
 		t.Errorf("%+v", s)
+	}
+	var flips []string
+	for _, l := range lines.AllEntries() {
+		if l.Message == "a shadow policy would have decided otherwise" {
+			flips = append(flips, fmt.Sprint(l.Data["package"], l.Data["effect"], l.Data["would"], l.Data["reasons"], l.Data["request"]))
+		}
+	}
+	if want := []string{"s.denyallowdeny[s.deny/no]01J", "s.errorallowdeny[engine/error]01J"}; !slices.Equal(flips, want) {
+		t.Errorf("logged %q, want %q", flips, want)
 	}
 	if !e.Reads(input.Postgres, "action", "verb") {
 		t.Error("what a shadow package reads is not read")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/sirupsen/logrus"
 
 	"github.com/regate-dev/regate/engine/input"
 )
@@ -44,6 +45,7 @@ func (e *Engine) runShadow() {
 				e.counters.shadowEvaluations.Add(1)
 				if r.Effect != job.ruling.Effect {
 					e.counters.shadowFlips.Add(1)
+					e.logFlip(&job, &r)
 				}
 				report.Shadow = append(report.Shadow, r)
 			}
@@ -52,6 +54,23 @@ func (e *Engine) runShadow() {
 			}
 		}
 	}
+}
+
+// logFlip tells the operator what a shadow package would have changed. The
+// request's id finds the statement in the recordings.
+func (e *Engine) logFlip(job *shadowJob, r *ShadowRuling) {
+	reasons := make([]string, len(r.Reasons))
+	for i := range r.Reasons {
+		reasons[i] = r.Reasons[i].ID
+	}
+	log := e.log.WithFields(logrus.Fields{
+		"package": r.Package, "effect": job.ruling.Effect.String(), "would": r.Effect.String(),
+		"reasons": reasons, "request": job.doc.Request.ID, "stage": string(job.doc.Stage),
+	})
+	if len(r.Errors) > 0 {
+		log = log.WithField("errors", r.Errors)
+	}
+	log.Info("a shadow policy would have decided otherwise")
 }
 
 // askShadow decides as if one shadow package were enforced with all that are.
