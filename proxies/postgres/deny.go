@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/regate-dev/regate/engine"
@@ -86,4 +87,19 @@ func denialReport(d *engine.Denial, ends bool) wire.Report {
 		detail += "; decision: " + d.DecisionID
 	}
 	return wire.Report{Severity: severity, Code: sqlstate(d.Reason()), Message: d.Message, Detail: detail, Hint: d.Hint}
+}
+
+// counted is a number of things, in words.
+func counted(n int64, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return strconv.FormatInt(n, 10) + " " + what
+}
+
+func seconds(n float64) string {
+	if n == 1 {
+		return "1 second"
+	}
+	return strconv.FormatFloat(n, 'g', -1, 64) + " seconds"
 }

@@ -52,3 +52,17 @@ limit contains {"id": "test/rows", "rows": 10} if true
 		t.Errorf("%q", got)
 	}
 }
+
+func TestLimitsAreCountedInWords(t *testing.T) {
+	g := start(t, withPolicy(permissive+`
+limit contains {"id": "test/rows", "rows": 1} if input.action.verb == "select"
+limit contains {"id": "test/rows", "rows": 2} if input.action.verb == "show"
+`))
+	r := g.raw("agent-1")
+	if got := r.do(simple("SELECT generate_series(1, 2)")); !mentions(got, "the policy's limit of 1 row is exceeded") {
+		t.Errorf("%q", got)
+	}
+	if got := r.do(simple("SHOW ALL")); !mentions(got, "the policy's limit of 2 rows is exceeded") {
+		t.Errorf("%q", got)
+	}
+}

@@ -301,7 +301,7 @@ func (s *session) dataRow(m []byte, o *owed) error {
 // the policy's limit does not allow: the statement is stopped.
 func (s *session) admit(t *turn) bool {
 	if limit := t.Limit.Rows; limit > 0 && t.rows >= limit {
-		s.exceed(t, ReasonRowLimit, fmt.Sprintf("the policy's limit of %d rows is exceeded", limit), "ask for fewer rows with WHERE or LIMIT")
+		s.exceed(t, ReasonRowLimit, "the policy's limit of "+counted(limit, "row")+" is exceeded", "Ask for fewer rows with WHERE or LIMIT.")
 		return false
 	}
 	t.rows++
@@ -317,7 +317,7 @@ func (s *session) streamed(t *turn, mark int) error {
 		s.out = s.out[:mark]
 		t.rows--
 		s.outRows--
-		s.exceed(t, ReasonByteLimit, fmt.Sprintf("the policy's limit of %d bytes is exceeded", limit), "ask for fewer rows or columns")
+		s.exceed(t, ReasonByteLimit, "the policy's limit of "+counted(limit, "byte")+" is exceeded", "Ask for fewer rows or columns.")
 		return nil
 	}
 	if len(s.out) >= releaseSize {
@@ -390,7 +390,7 @@ func (s *session) errorResponse(m []byte, o *owed) error {
 		s.out = wire.AppendError(s.out, denialReport(t.over, false))
 	case t != nil && s.late.Load() && wire.ReportField(m, 'C') == "57014":
 		s.out = wire.AppendError(s.out, denialReport(&engine.Denial{Reasons: []string{ReasonTimeLimit}, DecisionID: t.ID(),
-			Message: fmt.Sprintf("the policy's limit of %g seconds is exceeded", t.Limit.Seconds), Hint: "Ask for less in one statement."}, false))
+			Message: "the policy's limit of " + seconds(t.Limit.Seconds) + " is exceeded", Hint: "Ask for less in one statement."}, false))
 	case s.swallow:
 	case veiled:
 		var ok bool
