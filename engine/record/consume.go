@@ -40,6 +40,9 @@ func (r *Recorder) consume(ctx context.Context, messages jetstream.MessagesConte
 				return takeErr
 			}
 			if last != 0 {
+				for _, m := range batch {
+					r.unpurgedBytes += len(m.Data())
+				}
 				r.settle(ctx, last, batch[len(batch)-1])
 			}
 		}
@@ -70,7 +73,7 @@ func (r *Recorder) gatherBatch(ctx context.Context, messages jetstream.MessagesC
 		defer cancel()
 	}
 	size := 0
-	for size < batchBytes {
+	for size < gatherBytes {
 		wait := first
 		if until != nil {
 			wait = until
@@ -396,10 +399,10 @@ func (r *Recorder) forgetArchived() {
 // purge empties the journal up to where every recorder is. It is not urgent:
 // an error only leaves it for the next time.
 func (r *Recorder) purge(ctx context.Context) {
-	if time.Now().Before(r.purgeAt) {
+	if time.Now().Before(r.purgeAt) && r.unpurgedBytes < purgeBytes {
 		return
 	}
-	r.purgeAt = time.Now().Add(purgeEvery)
+	r.purgeAt, r.unpurgedBytes = time.Now().Add(purgeEvery), 0
 	stream, err := r.opts.JetStream.Stream(ctx, StreamName)
 	if err != nil {
 		return
