@@ -323,13 +323,14 @@ func unmetReasons(requirements []Requirement) []Reason {
 	return reasons
 }
 
-// needs is the word by which a proxy declares that it can carry o out: the
-// type, but for a record of more than what is shown.
-func (o *Obligation) needs() string {
+// needs are the words by which a proxy declares that it can carry o out: the
+// type, and for a record of more than what is shown also the level. Whatever
+// a stronger obligation needs is more than what a weaker one does.
+func (o *Obligation) needs() []string {
 	if level, _ := o.Properties["level"].(string); o.Type == "record" && level != RecordFull.String() {
-		return o.Type + "/" + level
+		return []string{o.Type, o.Type + "/" + level}
 	}
-	return o.Type
+	return []string{o.Type}
 }
 
 // unsupportedReason returns a denial when the proxy did not declare what an
@@ -337,8 +338,10 @@ func (o *Obligation) needs() string {
 func unsupportedReason(supported []string, obligations []Obligation) *Reason {
 	var what []string
 	for _, o := range obligations {
-		if !slices.Contains(supported, o.needs()) {
-			what = append(what, fmt.Sprintf("%s (asked for by %s)", o.needs(), strings.Join(o.Because, ", ")))
+		for _, need := range o.needs() {
+			if !slices.Contains(supported, need) {
+				what = append(what, fmt.Sprintf("%s (asked for by %s)", need, strings.Join(o.Because, ", ")))
+			}
 		}
 	}
 	if len(what) == 0 {
