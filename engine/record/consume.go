@@ -40,9 +40,6 @@ func (r *Recorder) consume(ctx context.Context, messages jetstream.MessagesConte
 				return takeErr
 			}
 			if last != 0 {
-				for _, m := range batch {
-					r.unpurgedBytes += len(m.Data())
-				}
 				r.settle(ctx, last, batch[len(batch)-1])
 			}
 		}
@@ -73,7 +70,7 @@ func (r *Recorder) gatherBatch(ctx context.Context, messages jetstream.MessagesC
 		defer cancel()
 	}
 	size := 0
-	for size < gatherBytes {
+	for size < batchBytes {
 		wait := first
 		if until != nil {
 			wait = until
@@ -399,10 +396,10 @@ func (r *Recorder) forgetArchived() {
 // purge empties the journal up to where every recorder is. It is not urgent:
 // an error only leaves it for the next time.
 func (r *Recorder) purge(ctx context.Context) {
-	if time.Now().Before(r.purgeAt) && r.unpurgedBytes < purgeBytes {
+	if time.Now().Before(r.purgeAt) {
 		return
 	}
-	r.purgeAt, r.unpurgedBytes = time.Now().Add(purgeEvery), 0
+	r.purgeAt = time.Now().Add(purgeEvery)
 	stream, err := r.opts.JetStream.Stream(ctx, StreamName)
 	if err != nil {
 		return

@@ -27,20 +27,15 @@ const (
 	consumerPrefix = "recorder-"
 	// instanceKey is where a consumer's metadata names the spool it belongs to.
 	instanceKey = "regate.spool"
-	// batchBytes is what a pull asks for: no message is longer.
+	// batchBytes bounds the frames that are taken at a time, and so memory.
 	batchBytes = 8 << 20
-	// gatherBytes bounds the frames that are taken at a time, and so memory.
-	gatherBytes = 2 << 20
 	// batchWait is how long a batch gathers. It bounds how soon a session can
 	// be searched.
 	batchWait = 250 * time.Millisecond
 	// retryEvery is the pause after a failure of disk, index or archive.
 	retryEvery = 500 * time.Millisecond
-	// purgeEvery and purgeBytes say when the journal is purged: whichever comes
-	// first. The embedded server keeps what it stored in memory for a while,
-	// and lets go of what is purged.
+	// purgeEvery is the least time between two purges of the journal.
 	purgeEvery = 2 * time.Second
-	purgeBytes = 32 << 20
 )
 
 // RecorderOptions says where recordings go.
@@ -73,16 +68,15 @@ type Recorder struct {
 	stream   jetstream.Stream
 	consumer jetstream.Consumer
 
-	position      uint64 // stream sequence of the last message taken; owned by run, like what follows
-	live          map[ulid.ULID]*session
-	epochs        map[string]ulid.ULID // the newest of each gateway
-	frames        map[ulid.ULID]uint64 // the last frame of each epoch
-	touched       map[*session]struct{}
-	rows          []*seqDecision
-	unpurgedBytes int               // taken since the last purge
-	late          map[string][]byte // raw frames with events of sessions that had ended
-	purged        uint64
-	purgeAt       time.Time
+	position uint64 // stream sequence of the last message taken; owned by run, like what follows
+	live     map[ulid.ULID]*session
+	epochs   map[string]ulid.ULID // the newest of each gateway
+	frames   map[ulid.ULID]uint64 // the last frame of each epoch
+	touched  map[*session]struct{}
+	rows     []*seqDecision
+	late     map[string][]byte // raw frames with events of sessions that had ended
+	purged   uint64
+	purgeAt  time.Time
 
 	uploads chan *session
 	settled chan *session
