@@ -1,10 +1,12 @@
 package record
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 	"sync"
 
 	"github.com/oklog/ulid/v2"
@@ -31,9 +33,10 @@ type Writer struct {
 	lastPart  uint32
 	staleTurn bool // a part was lost: the next request would refer to nothing
 
-	gaps    []Gap
-	refused uint64
-	reason  string // of gaps and refused
+	gaps     []Gap
+	declared []declaration // Loss events that may not be stored yet
+	refused  uint64
+	reason   string // of gaps and refused
 
 	closing     *Ack // a Close that waits for the journal to come back
 	closeReason string
@@ -172,17 +175,46 @@ func (w *Writer) declare() error {
 	for _, g := range w.gaps {
 		loss.Count += g.Last - g.First + 1
 	}
-	if _, err := w.put(KindLoss, loss.Encode(nil), w.j.opts.Clock().UnixNano()); err != nil {
+	ack, err := w.put(KindLoss, loss.Encode(nil), w.j.opts.Clock().UnixNano())
+	if err != nil {
 		return err
 	}
+	w.declared = append(slices.DeleteFunc(w.declared, declaration.stored), declaration{w.seq, loss, ack})
 	w.refused, w.gaps, w.reason = 0, nil, ""
 	return nil
+}
+
+// declaration is a Loss event that may itself be lost: until it is stored,
+// what it declares is not declared.
+type declaration struct {
+	seq  uint64
+	loss Loss
+	ack  *Ack
+}
+
+func (d declaration) stored() bool {
+	done, err := d.ack.Ready()
+	return done && err == nil
+}
+
+// takeBack makes the losses of a declaration that was lost be declared again.
+func (w *Writer) takeBack(seq uint64) {
+	i := slices.IndexFunc(w.declared, func(d declaration) bool { return d.seq == seq })
+	if i < 0 {
+		return
+	}
+	d := w.declared[i]
+	w.declared = slices.Delete(w.declared, i, i+1)
+	w.refused += d.loss.Refused
+	w.gaps = append(w.gaps, d.loss.Gaps...)
+	slices.SortFunc(w.gaps, func(a, b Gap) int { return cmp.Compare(a.First, b.First) })
 }
 
 // lost notes that an event was not stored, as far as the journal knows.
 func (w *Writer) lost(seq uint64, after Hash, cause error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.takeBack(seq)
 	if n := len(w.gaps); n > 0 && w.gaps[n-1].Last+1 == seq {
 		w.gaps[n-1].Last, w.gaps[n-1].After = seq, after
 	} else {
