@@ -142,7 +142,7 @@ func closeRecorder(t testing.TB, r *Recorder) {
 
 func flush(t testing.TB, r *Recorder) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	if err := r.Flush(ctx); err != nil {
 		t.Fatal(err)
