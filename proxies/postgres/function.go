@@ -47,40 +47,21 @@ func functionStatement(snapshot *catalog.Snapshot, oid uint32, path []string) *a
 func (s *session) functionArguments(m []byte) (*input.Part, error) {
 	b := wire.NewBody(m)
 	oid := b.Uint32()
-	formats := make([]int16, int(uint16(b.Int16())))
-	for i := range formats {
-		formats[i] = b.Int16()
-	}
-	n := int(uint16(b.Int16()))
-	if b.Err() != nil || len(formats) > 1 && len(formats) != n {
-		return nil, malformed("FunctionCall")
-	}
 	var types []uint32
 	if f := s.snapshot.FunctionByOID(oid); f != nil {
 		types = f.Args
 	}
-	values := make([]input.Parameter, 0, min(n, 128))
-	for i := range n {
-		length := b.Int32()
-		var raw []byte
-		if length >= 0 {
-			raw = b.Bytes(int(length))
-		}
-		if b.Err() != nil || length < -1 {
-			return nil, malformed("FunctionCall")
-		}
-		format := int16(0)
-		switch {
-		case len(formats) == 1:
-			format = formats[0]
-		case len(formats) > 1:
-			format = formats[i]
-		}
+	values := []input.Parameter{}
+	err := eachArgument(&b, "FunctionCall", func(i int, isBinary, null bool, raw []byte) error {
 		var typ uint32
 		if i < len(types) {
 			typ = types[i]
 		}
-		values = append(values, s.parameter(i+1, typ, format != 0, length < 0, raw))
+		values = append(values, s.parameter(i+1, typ, isBinary, null, raw))
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	b.Int16()
 	if b.Done() != nil {

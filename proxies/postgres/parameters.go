@@ -28,18 +28,47 @@ func (s *session) parameters(p *portal) (*input.Part, error) {
 	b := wire.NewBody(p.values)
 	b.Text()
 	b.Text()
+	var values []input.Parameter
+	err := eachArgument(&b, "Bind", func(i int, isBinary, null bool, raw []byte) error {
+		var oid uint32
+		if i < len(p.statement.types) {
+			oid = p.statement.types[i]
+		}
+		if oid == 0 && isBinary && !p.statement.told {
+			return errUntyped
+		}
+		values = append(values, s.parameter(i+1, oid, isBinary, null, raw))
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for range int(uint16(b.Int16())) {
+		b.Int16()
+	}
+	if b.Done() != nil {
+		return nil, malformed("Bind")
+	}
+	if len(values) == 0 {
+		return nil, nil
+	}
+	return input.NewParameters(values), nil
+}
+
+// eachArgument reads the formats and values that a Bind or FunctionCall
+// message carries alike.
+func eachArgument(b *wire.Body, message string, each func(i int, isBinary, null bool, raw []byte) error) error {
 	formats := make([]int16, int(uint16(b.Int16())))
 	for i := range formats {
 		formats[i] = b.Int16()
 		if b.Err() != nil {
-			return nil, malformed("Bind")
+			return malformed(message)
 		}
 	}
 	n := int(uint16(b.Int16()))
-	if len(formats) > 1 && len(formats) != n {
-		return nil, malformed("Bind")
+	if b.Err() != nil || len(formats) > 1 && len(formats) != n {
+		return malformed(message)
 	}
-	values := make([]input.Parameter, 0, min(n, 1024))
 	for i := range n {
 		length := b.Int32()
 		var raw []byte
@@ -47,7 +76,7 @@ func (s *session) parameters(p *portal) (*input.Part, error) {
 			raw = b.Bytes(int(length))
 		}
 		if b.Err() != nil || length < -1 {
-			return nil, malformed("Bind")
+			return malformed(message)
 		}
 		format := int16(0)
 		switch {
@@ -57,27 +86,13 @@ func (s *session) parameters(p *portal) (*input.Part, error) {
 			format = formats[i]
 		}
 		if format != 0 && format != 1 {
-			return nil, malformed("Bind")
+			return malformed(message)
 		}
-		var oid uint32
-		if i < len(p.statement.types) {
-			oid = p.statement.types[i]
+		if err := each(i, format == 1, length < 0, raw); err != nil {
+			return err
 		}
-		if oid == 0 && format == 1 && !p.statement.told {
-			return nil, errUntyped
-		}
-		values = append(values, s.parameter(i+1, oid, format == 1, length < 0, raw))
 	}
-	for range int(uint16(b.Int16())) {
-		b.Int16()
-	}
-	if b.Done() != nil {
-		return nil, malformed("Bind")
-	}
-	if n == 0 {
-		return nil, nil
-	}
-	return input.NewParameters(values), nil
+	return nil
 }
 
 func (s *session) parameter(index int, oid uint32, isBinary, null bool, raw []byte) input.Parameter {
