@@ -1,0 +1,20 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func newPolicyCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "policy",
+		Short: "Write, check, test and ship policies",
+		Long: `For the people who write policies. A policy is plain Rego that stock opa can
+check and test, too; see docs/policy.md.`,
+		Example: `  regate input postgres 'DELETE FROM users'   # what a policy would see`,
+		Args:    wantNoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	// One line a subcommand, each in the file of its name.
+	cmd.AddCommand()
+	return cmd
+}
