@@ -53,6 +53,7 @@ type Document struct {
 	Detail     *Part      // <protocol's own key>: for SQL SQL
 	Parameters *Part      // parameters: []Parameter, the values bound to this call
 	Response   *Part      // response: Response, null before the response stage
+	Usage      *Spent     // usage: nil is null: no policy reads it, or it is not known
 }
 
 // Request names the request. Digest covers all that an approval is bound to.
@@ -227,6 +228,10 @@ func (d *Document) Entries() []Entry {
 		shared("target", d.Target),
 		own("time", appendString(nil, d.Time.UTC().Format(time.RFC3339Nano))),
 		shared("unknown", d.Unknown.orEmpty()),
+		fixed["usage"],
+	}
+	if d.Usage != nil {
+		entries[len(entries)-1] = own("usage", d.Usage.appendJSON(nil))
 	}
 	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Key, b.Key) })
 	return entries
@@ -269,6 +274,7 @@ var fixed = func() map[string]Entry {
 		"complete":   {"complete", "true"},
 		"incomplete": {"complete", "false"},
 		"schema":     {"schema", `"` + Schema + `"`},
+		"usage":      {"usage", "null"},
 	} {
 		m[name] = Entry{Key: e.key, JSON: []byte(e.json), Digest: sha256.Sum256([]byte(e.json))}
 	}

@@ -17,13 +17,13 @@ func TestDocumentHasEveryKey(t *testing.T) {
 	if err := json.Unmarshal(raw, &got); err != nil {
 		t.Fatalf("%v in %s", err, raw)
 	}
-	for _, key := range strings.Fields("schema protocol stage time request subject actor asserted session target action resource complete unknown approvals enforcer sql parameters response") {
+	for _, key := range strings.Fields("schema protocol stage time request subject actor asserted session target action resource complete unknown approvals enforcer sql parameters response usage") {
 		if _, ok := got[key]; !ok {
 			t.Errorf("key %q is missing", key)
 		}
 	}
-	if len(got) != 19 {
-		t.Errorf("%d keys, want 19: %s", len(got), raw)
+	if len(got) != 20 {
+		t.Errorf("%d keys, want 20: %s", len(got), raw)
 	}
 	if got["unknown"] == nil || got["parameters"] == nil || got["approvals"] == nil {
 		t.Errorf("a list is null: %s", raw)
@@ -53,6 +53,23 @@ func TestPartIsCanonical(t *testing.T) {
 	got := string(NewPart(map[string]any{"b": 1, "a": "é<"}).JSON())
 	if want := `{"a":"é<","b":1}`; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// The numbers that usage is made of are written as the library would.
+func TestUsageIsCanonical(t *testing.T) {
+	counts := func(n int64) SpentBy {
+		return SpentBy{Day: SpentCounts{Requests: n, Rows: n + 1, Bytes: n + 2, Denials: n + 3, Sensitive: n + 4}, Hour: SpentCounts{Rows: 1 << 53}}
+	}
+	actor, task := counts(20), counts(30)
+	for _, u := range []Spent{{}, {Subject: counts(1), Actor: &actor}, {Subject: counts(1), Actor: &actor, Task: &task}} {
+		if got, want := string(u.appendJSON(nil)), string(canonical(u)); got != want {
+			t.Errorf("\n got %s\nwant %s", got, want)
+		}
+		doc := &Document{Protocol: Postgres, Stage: StageRequest, Time: time.Unix(0, 0), Usage: &u}
+		if doc.Digest() == (&Document{Protocol: Postgres, Stage: StageRequest, Time: time.Unix(0, 0)}).Digest() {
+			t.Error("usage is not in the digest")
+		}
 	}
 }
 

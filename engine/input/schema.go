@@ -5,6 +5,14 @@ import _ "embed"
 //go:embed schemas/postgres.json
 var postgresSchema []byte
 
+//go:embed schemas/common.json
+var commonSchema []byte
+
+// CommonSchema returns the JSON Schema of what the documents of every protocol
+// have, for policies that are for any of them. It is generated as those of
+// JSONSchema are. The caller must not change it.
+func CommonSchema() []byte { return commonSchema }
+
 // JSONSchema returns the JSON Schema (draft 7) of p's documents, valid for
 // every stage, or nil for a protocol without one. It is generated from the Go
 // types of this package: `go test ./engine/input -run Schema -update`. The

@@ -39,43 +39,91 @@ type sqlDocument struct {
 	SQL        *SQL        `json:"sql"`        // null at stage session
 	Parameters []Parameter `json:"parameters"` // bind parameters of this call
 	Response   *Response   `json:"response"`   // null before stage response
+	Usage      *Spent      `json:"usage"`      // what was used before, across sessions; null when no policy reads it or it is not known
+}
+
+// commonDocument has the keys that the documents of every protocol have, so
+// that a policy that is for any of them can be checked.
+type commonDocument struct {
+	Schema     string         `json:"schema"`   // always "regate.input/v1"
+	Protocol   Protocol       `json:"protocol"` // the name of the protocol; its own keys are not in this schema
+	Stage      Stage          `json:"stage"`    // what is being decided: session, request or response
+	Time       string         `json:"time"`     // the engine's clock, RFC 3339 in UTC: the only clock a policy should read
+	Request    Request        `json:"request"`
+	Subject    Principal      `json:"subject"`  // whose authority (verified)
+	Actor      *Principal     `json:"actor"`    // who acts for the subject (verified); null when nobody does
+	Asserted   Asserted       `json:"asserted"` // what the agent says of itself: never verified
+	Session    Session        `json:"session"`
+	Target     Target         `json:"target"`
+	Action     CommonAction   `json:"action"`
+	Resource   CommonResource `json:"resource"`
+	Complete   bool           `json:"complete"` // false when something could not be resolved, see unknown
+	Unknown    []Unknown      `json:"unknown"`
+	Approvals  []Approval     `json:"approvals"` // granted for this exact request digest
+	Enforcer   Enforcer       `json:"enforcer"`
+	Parameters []Parameter    `json:"parameters"` // bind parameters of this call, for protocols that have them
+	Response   *Response      `json:"response"`   // null before stage response
+	Usage      *Spent         `json:"usage"`      // what was used before, across sessions; null when no policy reads it or it is not known
 }
 
 var enums = map[string][]string{
-	"sqlDocument.schema":   {Schema},
-	"sqlDocument.stage":    {string(StageSession), string(StageRequest), string(StageResponse)},
-	"sqlDocument.protocol": {string(Postgres)},
-	"Target.protocol":      {string(Postgres)},
-	"Field.derivation":     {string(Exact), string(Derived), string(Constant), string(Opaque)},
-	"SQLAction.explain":    {"", "plan", "analyze"},
-	"SQLTable.access":      {"read", "insert", "update", "delete", "truncate", "lock", "ddl"},
-	"SQL.mode":             {"simple", "extended", "function_call"},
-	"SQLStatement.copy_to": {"", "stdout", "stdin", "file", "program"},
-	"Parameter.encoding":   {"text", "base64"},
+	"commonDocument.schema": {Schema},
+	"commonDocument.stage":  {string(StageSession), string(StageRequest), string(StageResponse)},
+	"sqlDocument.schema":    {Schema},
+	"sqlDocument.stage":     {string(StageSession), string(StageRequest), string(StageResponse)},
+	"sqlDocument.protocol":  {string(Postgres)},
+	"Target.protocol":       {string(Postgres)},
+	"Field.derivation":      {string(Exact), string(Derived), string(Constant), string(Opaque)},
+	"SQLAction.explain":     {"", "plan", "analyze"},
+	"SQLTable.access":       {"read", "insert", "update", "delete", "truncate", "lock", "ddl"},
+	"SQL.mode":              {"simple", "extended", "function_call"},
+	"SQLStatement.copy_to":  {"", "stdout", "stdin", "file", "program"},
+	"Parameter.encoding":    {"text", "base64"},
+}
+
+// generated are the schemas: the document's type, and what JSONSchema or
+// CommonSchema returns.
+func generated() map[string]struct {
+	title    string
+	document reflect.Type
+	have     []byte
+} {
+	type schema = struct {
+		title    string
+		document reflect.Type
+		have     []byte
+	}
+	return map[string]schema{
+		"common.json":   {"regate.input/v1, what every protocol has", reflect.TypeFor[commonDocument](), CommonSchema()},
+		"postgres.json": {"regate.input/v1 for postgres", reflect.TypeFor[sqlDocument](), JSONSchema(Postgres)},
+	}
 }
 
 func TestSchemasAreGenerated(t *testing.T) {
-	g := &generator{comments: fieldComments(t)}
-	root := g.schema(reflect.TypeFor[sqlDocument](), "")
-	root["$schema"] = "http://json-schema.org/draft-07/schema#"
-	root["title"] = "regate.input/v1 for postgres"
-	root["description"] = "What a policy sees of one request. Every key is always present."
-	var want bytes.Buffer
-	enc := json.NewEncoder(&want)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(root); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join("schemas", "postgres.json")
-	if *update {
-		if err := os.WriteFile(path, want.Bytes(), 0o644); err != nil {
+	comments := fieldComments(t)
+	for name, schema := range generated() {
+		g := &generator{comments: comments}
+		root := g.schema(schema.document, "")
+		root["$schema"] = "http://json-schema.org/draft-07/schema#"
+		root["title"] = schema.title
+		root["description"] = "What a policy sees of one request. Every key is always present."
+		var want bytes.Buffer
+		enc := json.NewEncoder(&want)
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", "  ")
+		if err := enc.Encode(root); err != nil {
 			t.Fatal(err)
 		}
-		return
-	}
-	if !bytes.Equal(want.Bytes(), JSONSchema(Postgres)) {
-		t.Errorf("%s does not match the Go types: run go test ./engine/input -run Schema -update", path)
+		path := filepath.Join("schemas", name)
+		if *update {
+			if err := os.WriteFile(path, want.Bytes(), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if !bytes.Equal(want.Bytes(), schema.have) {
+			t.Errorf("%s does not match the Go types: run go test ./engine/input -run Schema -update", path)
+		}
 	}
 }
 

@@ -108,10 +108,16 @@ func asErrors(err error) ast.Errors {
 	return ast.Errors{ast.NewError(codePackage, nil, "%v", err)}
 }
 
-// schemaSet holds the input schema of each protocol as schema.<protocol>. The
-// input of a module that names none is checked too.
+// schemaSet holds the input schema of each protocol as schema.<protocol>, and
+// what all have as schema.common. The input of a module that names none is
+// checked too.
 func schemaSet() (*ast.SchemaSet, error) {
 	set := ast.NewSchemaSet()
+	var common any
+	if err := util.UnmarshalJSON(input.CommonSchema(), &common); err != nil {
+		return nil, fmt.Errorf("common schema: %w", err)
+	}
+	set.Put(ast.SchemaRootRef.Append(ast.StringTerm("common")), common)
 	var all []any
 	for _, p := range input.Protocols() {
 		var schema any

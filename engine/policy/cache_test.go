@@ -19,6 +19,9 @@ import (
 func TestNothingIsServedStale(t *testing.T) {
 	later := func(d *input.Document) { d.Time = d.Time.Add(time.Hour) }
 	used := func(d *input.Document) { d.Session.Usage.Rows = 1_000 }
+	spent := func(d *input.Document) {
+		d.Usage = &input.Spent{Subject: input.SpentBy{Day: input.SpentCounts{Rows: 1_000}}}
+	}
 	approve := func(d *input.Document) {
 		d.Approvals = []input.Approval{{ID: "a", By: input.Approver{ID: "bob", Groups: []string{"dba"}}, At: "2026-11-23T08:59:30Z", ExpiresAt: "2026-11-23T09:30:00Z"}}
 	}
@@ -55,6 +58,11 @@ func TestNothingIsServedStale(t *testing.T) {
 		{"usage", `deny contains {"id": "x"} if input.session.usage.rows > 100`, used, false},
 		{"usage through the session", `deny contains {"id": "x"} if { s := input.session; s.usage.rows > 100 }`, used, false},
 		{"usage by a computed key", `deny contains {"id": "x"} if { some k in ["usage"]; input.session[k].rows > 100 }`, used, false},
+		{"usage across sessions", `deny contains {"id": "x"} if input.usage.subject.day.rows > 100`, spent, false},
+		{"usage across sessions that is known", `deny contains {"id": "x"} if is_object(input.usage)`, spent, false},
+		{"usage across sessions by a computed key", `deny contains {"id": "x"} if { some k in ["usage"]; input[k].subject.day.rows > 100 }`, spent, false},
+		{"usage across sessions through a helper", "deny contains {\"id\": \"x\"} if over(100)\nover(n) if input.usage.subject.day.rows > n", spent, false},
+		{"usage across sessions in every", `deny contains {"id": "x"} if { every _, c in input.usage.subject { c.rows > -1 }; input.usage.subject.day.rows > 0 }`, spent, false},
 		{"request id", `deny contains {"id": "x"} if input.request.id == "02J"`, func(d *input.Document) { d.Request.ID = "02J" }, false},
 		{"request digest", `deny contains {"id": "x"} if input.request.digest == "sha256:22"`, func(d *input.Document) { d.Request.Digest = "sha256:22" }, true},
 		{"approvals", `deny contains {"id": "x"} if count(input.approvals) > 0`, approve, true},

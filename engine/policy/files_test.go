@@ -31,6 +31,7 @@ func TestPublishedFilesAreCurrent(t *testing.T) {
 	}
 	for name, want := range map[string][]byte{
 		"capabilities.json":     capabilities,
+		"schemas/common.json":   input.CommonSchema(),
 		"schemas/postgres.json": input.JSONSchema(input.Postgres),
 	} {
 		path := filepath.Join(repo, "policies", name)

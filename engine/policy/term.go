@@ -61,7 +61,7 @@ func (t *terms) part(p *input.Part, whenNil *ast.Term) (*ast.Term, error) {
 // terms.
 var documentKeys = func() map[string]*ast.Term {
 	out := map[string]*ast.Term{}
-	for _, k := range strings.Fields("action actor approvals asserted complete enforcer parameters protocol request resource response schema session stage subject target time unknown") {
+	for _, k := range strings.Fields("action actor approvals asserted complete enforcer parameters protocol request resource response schema session stage subject target time unknown usage") {
 		out[k] = ast.StringTerm(k)
 	}
 	return out
@@ -131,6 +131,14 @@ func (t *terms) document(d *input.Document, r readSet) (*ast.Term, error) {
 		add("time", ast.StringTerm(d.Time.UTC().Format(time.RFC3339Nano)), nil)
 	}
 	part("unknown", d.Unknown, emptyTerm)
+	if r.readsKey("usage") {
+		term := nullTerm
+		var err error
+		if d.Usage != nil {
+			term, err = t.of(*d.Usage)
+		}
+		add("usage", term, err)
+	}
 	if failed != nil {
 		return nil, failed
 	}
