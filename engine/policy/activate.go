@@ -22,8 +22,9 @@ type candidate struct {
 }
 
 type candidateBundle struct {
-	ref   BundleRef
-	roots []string
+	ref      BundleRef
+	roots    []string
+	sequence *int64 // nil: not ordered
 }
 
 // Error codes of the checks that are ours, next to OPA's rego_parse_error,
@@ -33,6 +34,9 @@ const (
 	codeMetadata = "regate_metadata_error"
 	codeRoots    = "regate_roots_error"
 )
+
+// testSuffix ends the names of modules that hold tests.
+const testSuffix = "_test.rego"
 
 // policiesRoot is the path of all policy packages.
 var policiesRoot = ast.MustParseRef("data.regate.policies")
@@ -44,7 +48,7 @@ func build(c candidate) (*snapshot, error) {
 	modules := make(map[string]*ast.Module, len(c.modules))
 	var problems ast.Errors
 	for _, id := range slices.Sorted(maps.Keys(c.modules)) {
-		if strings.HasSuffix(id, "_test.rego") {
+		if strings.HasSuffix(id, testSuffix) {
 			continue // tests of a bundle decide nothing
 		}
 		m, err := ast.ParseModuleWithOpts(id, string(c.modules[id]), ast.ParserOptions{

@@ -212,8 +212,8 @@ func TestMountedConfigMap(t *testing.T) {
 }
 
 func TestALinkToAFolderIsRefused(t *testing.T) {
-	dir := folder(t, map[string]string{"p.rego": module("t.p", allowAll)})
-	if err := os.Symlink(t.TempDir(), filepath.Join(dir, "more")); err != nil {
+	dir := folder(t, map[string]string{"p.rego": module("t.p", allowAll), "a/q.rego": module("t.q", allowAll)})
+	if err := os.Symlink("a", filepath.Join(dir, "more")); err != nil {
 		t.Fatal(err)
 	}
 	e := startEngine(t, Config{Bundles: []Bundle{{Name: "t", URL: dir}}})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"path"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -37,8 +38,8 @@ func TestABombIsRefused(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	many := tarball(t, func(tw *tar.Writer) {
-		for range maxArchiveFiles + 1 {
-			addFile(t, tw, "p.rego", nil)
+		for i := range maxArchiveFiles + 1 {
+			addFile(t, tw, strconv.Itoa(i)+".rego", nil)
 		}
 	})
 	if err := checkArchive(many, 1<<30); !errors.Is(err, errTooLarge) {

@@ -104,7 +104,7 @@ func (b Bundle) check(dir string) error {
 			bad("signing algorithm %q is not supported", s.Algorithm)
 		}
 	}
-	if p := b.Polling; p.Min < 0 || p.Max < 0 || p.Max != 0 && p.Min > p.Max {
+	if p := b.Polling; p.Min < 0 || p.Max < 0 || p.Timeout < 0 || p.Max != 0 && p.Min > p.Max {
 		bad("polling from %s to %s is not a range", p.Min, p.Max)
 	}
 	if b.MaxBytes < 0 {
@@ -160,6 +160,20 @@ func (b Bundle) ids() []string {
 		ids[i] = fmt.Sprintf("%s/%02d", b.Name, i)
 	}
 	return ids
+}
+
+// sources names what each of the bundle's ids is read from, for what is
+// remembered across restarts: an id of several paths depends on their order.
+func (b Bundle) sources() map[string]string {
+	ids := b.ids()
+	out := make(map[string]string, len(ids))
+	for i, id := range ids {
+		out[id] = b.Name
+		if len(b.Paths) > 1 {
+			out[id] += ":" + b.Paths[i]
+		}
+	}
+	return out
 }
 
 // joinRefs names several paths as one bundle: the revision is that of the last

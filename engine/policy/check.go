@@ -30,6 +30,11 @@ func (c Config) CheckBundles(ctx context.Context) []BundleProblem {
 	quiet := logrus.New()
 	quiet.SetOutput(io.Discard)
 	e := &Engine{cfg: c, log: quiet, owners: map[string]string{}, bundles: map[string]*BundleStatus{}}
+	newest, err := openSequences(c.Dir)
+	if err != nil {
+		return []BundleProblem{{Text: err.Error()}}
+	}
+	e.newest = newest
 	nothing := func(*snapshot) {}
 	l := &localBundles{engine: e, store: &gatedStore{Store: inmem.New(), check: e.check, commit: nothing, closed: e.isClosed}}
 	for _, b := range c.Bundles {

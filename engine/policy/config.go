@@ -19,7 +19,8 @@ type Config struct {
 	// entry names is denied. Every package may restrict, listed or not.
 	AllowFrom []AllowFrom
 	// Dir keeps remote bundles that were activated, so that a restart does not
-	// depend on the bundle server. Empty: they are not kept.
+	// depend on the bundle server, and the newest revision of every bundle, so
+	// that it does not bring back an older one. Empty: neither is kept.
 	Dir string
 	// DetectKinds are the kinds that a mask may name in `detect`. Nil: any.
 	DetectKinds []string
@@ -60,6 +61,8 @@ type Bundle struct {
 	Polling Polling
 	// Auth holds credentials for a remote source. Nil: none.
 	Auth *Auth
+	// AllowRollback takes a revision that is older than one that was in force.
+	AllowRollback bool
 	// MaxBytes bounds the bundle, packed and unpacked. 0 means 64 MiB.
 	MaxBytes int64
 }
@@ -72,9 +75,10 @@ type Signing struct {
 	Algorithm string // RS256 by default; ES256, …
 }
 
-// Polling says how often a remote bundle is asked for. Zero means 10 s to 20 s.
+// Polling says how often a remote bundle is asked for, and how long an answer
+// may take to its last byte. Zero means 10 s to 20 s, and 2 min.
 type Polling struct {
-	Min, Max time.Duration
+	Min, Max, Timeout time.Duration
 }
 
 // Auth is how the gateway logs in to a bundle server. Exactly one way is set.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -38,6 +39,7 @@ type Engine struct {
 	pollers []*poller
 	local   *localBundles
 	owners  map[string]string // OPA's name of a bundle → configured name
+	newest  *sequences
 	shadow  chan shadowJob
 
 	ctx        context.Context // of everything in the background
@@ -82,7 +84,12 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		e.bundles[b.Name] = &BundleStatus{Name: b.Name, Source: b.source(), State: statePending, Errors: []string{}}
 	}
 
-	store := &gatedStore{Store: inmem.New(), check: e.check, commit: e.commit, closed: e.isClosed}
+	var err error
+	if e.newest, err = openSequences(cfg.Dir); err != nil {
+		e.stop()
+		return nil, err
+	}
+	store := &gatedStore{Store: inmem.New(), check: e.check, keep: e.keep, commit: e.commit, closed: e.isClosed}
 	if err := e.startBundles(ctx, store); err != nil {
 		e.stop()
 		return nil, err
@@ -107,7 +114,46 @@ func (e *Engine) check(c candidate) (*snapshot, error) {
 		}
 	}
 	slices.Sort(next.missing)
+	if err := e.order(c, next); err != nil {
+		e.counters.activationsFailed.Add(1)
+		return nil, err
+	}
 	return next, nil
+}
+
+// order refuses revisions that are older than what was in force, and notes for
+// next what is.
+func (e *Engine) order(c candidate, next *snapshot) error {
+	next.newest = map[string]Sequenced{}
+	var problems []error
+	for _, b := range e.cfg.Bundles {
+		for id, source := range b.sources() {
+			found, ok := c.bundles[id]
+			if !ok {
+				continue
+			}
+			if !b.AllowRollback {
+				if err := e.newest.check(source, found.ref, found.sequence); err != nil {
+					problems = append(problems, err)
+				}
+			}
+			if found.sequence == nil {
+				next.unordered = append(next.unordered, source)
+				continue
+			}
+			next.newest[source] = Sequenced{Sequence: *found.sequence, Revision: found.ref.Revision, Digest: found.ref.Digest}
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// keep remembers the revisions that are about to be in force.
+func (e *Engine) keep(next *snapshot) error {
+	if err := e.newest.keep(next.newest, next.unordered); err != nil {
+		e.counters.activationsFailed.Add(1)
+		return err
+	}
+	return nil
 }
 
 // refs names the bundles of a candidate as configured. A bundle of several

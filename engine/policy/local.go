@@ -48,6 +48,9 @@ type localSource struct {
 	limit  int64
 	verify *bundle.VerificationConfig // nil: not demanded
 
+	keepTests bool                // for tools that run them
+	tests     []bundle.ModuleFile // of the last read
+
 	active [sha256.Size]byte // content in force
 }
 
@@ -200,7 +203,15 @@ func (s *localSource) read() (*bundle.Bundle, [sha256.Size]byte, error) {
 		return nil, sum, s.place(err)
 	}
 	// Tests decide nothing, and may need what only a test run brings.
-	b.Modules = slices.DeleteFunc(b.Modules, func(m bundle.ModuleFile) bool { return strings.HasSuffix(m.Path, "_test.rego") })
+	s.tests = nil
+	if s.keepTests {
+		for _, m := range b.Modules {
+			if strings.HasSuffix(m.Path, testSuffix) {
+				s.tests = append(s.tests, m)
+			}
+		}
+	}
+	b.Modules = slices.DeleteFunc(b.Modules, func(m bundle.ModuleFile) bool { return strings.HasSuffix(m.Path, testSuffix) })
 	for i := range b.Modules {
 		// Problems name a module as they found it, so it gets its whole name.
 		m := &b.Modules[i]
@@ -238,44 +249,6 @@ func (s *localSource) place(err error) error {
 		}
 	}
 	return list
-}
-
-// hidden leaves out what deployments and editors put beside a bundle's files,
-// as ..data in a mounted Kubernetes ConfigMap.
-func hidden(name string) bool {
-	return strings.HasPrefix(name, ".") && name != ".manifest" && name != ".signatures.json" && name != "." && name != ".."
-}
-
-// checkFolder refuses a folder whose files are too large together.
-func checkFolder(root string, limit int64) error {
-	var total int64
-	files := 0
-	return filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if p != root && hidden(d.Name()) {
-			if d.IsDir() {
-				return filepath.SkipDir
-			}
-			return nil
-		}
-		if d.IsDir() {
-			return nil
-		}
-		info, err := os.Stat(p) // through a link
-		if err != nil {
-			return err
-		}
-		if info.IsDir() {
-			return fmt.Errorf("%s is a link to a folder", p)
-		}
-		total += info.Size()
-		if files++; total > limit || files > maxArchiveFiles {
-			return fmt.Errorf("%w: more than %d bytes or %d files", errTooLarge, limit, maxArchiveFiles)
-		}
-		return nil
-	})
 }
 
 // watch reads again what changes, until ctx ends.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/logging"
@@ -21,8 +22,9 @@ import (
 )
 
 const (
-	defaultPollMin = 10 * time.Second
-	defaultPollMax = 20 * time.Second
+	defaultPollMin    = 10 * time.Second
+	defaultPollMax    = 20 * time.Second
+	defaultTimeToLoad = 2 * time.Minute
 )
 
 // remoteSource is a bundle's place in OPA's terms.
@@ -225,12 +227,9 @@ type poller struct {
 	stopped <-chan struct{}
 }
 
-// pollTimeout bounds one download; firstRetry is the wait after the first
-// failure, doubled with each further one up to the longest poll interval.
-const (
-	pollTimeout = 2 * time.Minute
-	firstRetry  = time.Second
-)
+// firstRetry is the wait after the first failure, doubled with each further one
+// up to the longest poll interval.
+const firstRetry = time.Second
 
 func (p *poller) run(ctx context.Context) {
 	retry := firstRetry
@@ -259,7 +258,7 @@ func (p *poller) run(ctx context.Context) {
 }
 
 func (p *poller) ask(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	ctx, cancel := context.WithTimeout(ctx, p.bundle.Polling.timeout())
 	defer cancel()
 	return p.loader.Trigger(ctx)
 }
@@ -284,8 +283,15 @@ func (p *poller) refresh(ctx context.Context) error {
 	}
 }
 
+func (p Polling) timeout() time.Duration {
+	if p.Timeout == 0 {
+		return defaultTimeToLoad
+	}
+	return p.Timeout
+}
+
 func (p Polling) interval() (low, high time.Duration) {
-	if p == (Polling{}) {
+	if p.Min == 0 && p.Max == 0 {
 		return defaultPollMin, defaultPollMax
 	}
 	low = max(p.Min, time.Second)
@@ -313,6 +319,9 @@ type guard struct {
 	limit   int64
 	archive bool      // every body is a bundle; otherwise those that look like one
 	signer  *s3Signer // nil: inner logs in
+
+	mu     sync.Mutex
+	client *http.Client // made once: OPA asks for one at each pull of an image
 }
 
 func newGuard(b Bundle, r *remoteSource) (*guard, error) {
@@ -334,14 +343,25 @@ func newGuard(b Bundle, r *remoteSource) (*guard, error) {
 // Start, Stop and Reconfigure make the guard a plugin of OPA's manager.
 func (*guard) Start(context.Context) error { return nil }
 
-// Stop does nothing.
-func (*guard) Stop(context.Context) {}
+// Stop lets go of the connections to the source.
+func (g *guard) Stop(context.Context) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.client != nil {
+		g.client.CloseIdleConnections()
+	}
+}
 
 // Reconfigure does nothing.
 func (*guard) Reconfigure(context.Context, any) {}
 
 // NewClient implements rest.HTTPAuthPlugin.
 func (g *guard) NewClient(c rest.Config) (*http.Client, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.client != nil {
+		return g.client, nil
+	}
 	client, err := g.inner.NewClient(c)
 	if err != nil {
 		return nil, err
@@ -351,6 +371,7 @@ func (g *guard) NewClient(c rest.Config) (*http.Client, error) {
 		next = http.DefaultTransport
 	}
 	client.Transport = &guardedTransport{guard: g, next: next}
+	g.client = client
 	return client, nil
 }
 
@@ -365,6 +386,13 @@ func (g *guard) Prepare(r *http.Request) error {
 type guardedTransport struct {
 	*guard
 	next http.RoundTripper
+}
+
+// CloseIdleConnections is what http.Client's method of that name calls.
+func (t *guardedTransport) CloseIdleConnections() {
+	if c, ok := t.next.(interface{ CloseIdleConnections() }); ok && t.next != http.DefaultTransport {
+		c.CloseIdleConnections()
+	}
 }
 
 // RoundTrip implements http.RoundTripper.

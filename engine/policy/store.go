@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/gowebpki/jcs"
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -24,15 +25,44 @@ import (
 type gatedStore struct {
 	storage.Store
 	check  func(candidate) (*snapshot, error)
+	keep   func(*snapshot) error // before it is in force; nil: nothing is kept
 	commit func(*snapshot)
 	closed func() bool // nothing is put in force any more
+
+	wrote atomic.Uint64 // the last transaction that wrote; there is one writer at a time
+}
+
+// Write implements storage.Store.
+func (g *gatedStore) Write(ctx context.Context, txn storage.Transaction, op storage.PatchOp, path storage.Path, value any) error {
+	g.wrote.Store(txn.ID())
+	return g.Store.Write(ctx, txn, op, path, value)
+}
+
+// UpsertPolicy implements storage.Store.
+func (g *gatedStore) UpsertPolicy(ctx context.Context, txn storage.Transaction, id string, raw []byte) error {
+	g.wrote.Store(txn.ID())
+	return g.Store.UpsertPolicy(ctx, txn, id, raw)
+}
+
+// DeletePolicy implements storage.Store.
+func (g *gatedStore) DeletePolicy(ctx context.Context, txn storage.Transaction, id string) error {
+	g.wrote.Store(txn.ID())
+	return g.Store.DeletePolicy(ctx, txn, id)
+}
+
+// Truncate implements storage.Store.
+func (g *gatedStore) Truncate(ctx context.Context, txn storage.Transaction, params storage.TransactionParams, it storage.Iterator) error {
+	g.wrote.Store(txn.ID())
+	return g.Store.Truncate(ctx, txn, params, it)
 }
 
 // Commit implements storage.Store. The inner store holds its write lock while a
 // transaction is open, so commits happen one at a time; readers do not wait.
 func (g *gatedStore) Commit(ctx context.Context, txn storage.Transaction) error {
-	if g.closed() {
-		return g.Store.Commit(ctx, txn) // OPA's manager takes its triggers out
+	// Closing, OPA's manager takes its triggers out. But a download that ends at
+	// that time is checked like any other: what is committed is kept on disk.
+	if g.closed() && g.wrote.Load() != txn.ID() {
+		return g.Store.Commit(ctx, txn)
 	}
 	c, err := readCandidate(ctx, g.Store, txn)
 	if err != nil {
@@ -43,6 +73,12 @@ func (g *gatedStore) Commit(ctx context.Context, txn storage.Transaction) error 
 	if err != nil {
 		g.Abort(ctx, txn)
 		return err
+	}
+	if g.keep != nil {
+		if err := g.keep(next); err != nil {
+			g.Abort(ctx, txn)
+			return err
+		}
 	}
 	if err := g.Store.Commit(ctx, txn); err != nil {
 		return err
@@ -102,7 +138,15 @@ func readCandidate(ctx context.Context, store storage.Store, txn storage.Transac
 		if err != nil && !storage.IsNotFound(err) {
 			return c, fmt.Errorf("revision of bundle %s: %w", name, err)
 		}
-		c.bundles[name] = candidateBundle{ref: BundleRef{Revision: revision}, roots: roots}
+		metadata, err := bundle.ReadBundleMetadataFromStore(ctx, store, txn, name)
+		if err != nil && !storage.IsNotFound(err) {
+			return c, fmt.Errorf("metadata of bundle %s: %w", name, err)
+		}
+		sequence, err := metadataSequence(metadata)
+		if err != nil {
+			return c, fmt.Errorf("bundle %s: %w", name, err)
+		}
+		c.bundles[name] = candidateBundle{ref: BundleRef{Revision: revision}, roots: roots, sequence: sequence}
 	}
 	for name, b := range c.bundles {
 		digest, err := contentDigest(c, name, b, data)
