@@ -78,20 +78,14 @@ type Hello struct {
 // and Close are for the one goroutine that serves the connection; Done, Ended
 // and ID may be called from any.
 type Session struct {
-	gate     *Gate
-	id       string
-	hello    Hello
-	identity *identity.Identity
-	started  time.Time
-	writer   *record.Writer
-
-	subject, actor, asserted, target, enforcer *input.Part
+	scene
+	gate   *Gate
+	writer *record.Writer
 
 	requests, rows, bytes, denials atomic.Int64
 	turns                          uint64
 	reach                          reach
 	meters                         meters
-	labels                         []string
 
 	encoded []byte // reused for events of the serving goroutine
 

@@ -3,50 +3,9 @@ package engine
 import (
 	"crypto/sha256"
 
-	"github.com/regate-dev/regate/engine/input"
 	"github.com/regate-dev/regate/engine/policy"
 	"github.com/regate-dev/regate/engine/record"
 )
-
-// requestDigest names exactly what would be done, by whom, to what: what an
-// approval is bound to. Time, ids and usage are not in it, so that the same
-// request sent again has the same digest; policy may only widen what is shown
-// through masks and limits, and those are bound by the ticket (see hold).
-func (s *Session) requestDigest(d *input.Document) string {
-	h := sha256.New()
-	word := func(v string) {
-		h.Write([]byte(v))
-		h.Write([]byte{0})
-	}
-	sum := func(p *input.Part) {
-		d := p.Digest()
-		h.Write(d[:])
-	}
-	word("regate.request/v1")
-	word(string(d.Protocol))
-	word(string(d.Stage))
-	word(s.identity.Subject.Issuer)
-	word(s.identity.Subject.ID)
-	if a := s.identity.Actor; a != nil {
-		word(a.Issuer)
-		word(a.ID)
-	} else {
-		word("")
-		word("")
-	}
-	word(s.hello.Target.Name)
-	word(s.hello.Target.Database)
-	word(s.hello.Target.Role)
-	sum(d.Detail)
-	sum(d.Action)
-	// The same text can mean another table next time.
-	sum(d.Resource)
-	sum(d.Unknown)
-	sum(d.Parameters)
-	var out input.Digest
-	h.Sum(out[:0])
-	return out.String()
-}
 
 // record appends the request and its decision to the journal. Shared parts go
 // in once a session; an event refers to them by number.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"time"
 
 	"github.com/regate-dev/regate/engine/identity"
 	"github.com/regate-dev/regate/engine/input"
@@ -76,21 +74,10 @@ func (s *Session) Refuse(req *Request, d *Denial) {
 func (s *Session) newTurn(req *Request, stage input.Stage) *Turn {
 	s.turns++
 	now := s.gate.cfg.Clock()
-	id := s.id + "-" + strconv.FormatUint(s.turns, 10)
-	doc := &input.Document{
-		Protocol: s.hello.Protocol, Stage: stage, Time: now,
-		Request: input.Request{ID: id},
-		Subject: s.subject, Actor: s.actor, Asserted: s.asserted,
-		Session: input.Session{
-			ID: s.id, StartedAt: s.started.UTC().Format(time.RFC3339Nano), Client: s.hello.Client, Labels: s.labels,
-			Usage: input.Usage{Requests: s.requests.Load(), Rows: s.rows.Load(), Bytes: s.bytes.Load(), Denials: s.denials.Load()},
-		},
-		Target: s.target, Action: req.Action, Resource: req.Resource, Detail: req.Detail,
-		Unknown: req.Unknown, Complete: req.Complete, Parameters: req.Parameters, Enforcer: s.enforcer,
-	}
-	doc.Request.Digest = s.requestDigest(doc)
+	used := input.Usage{Requests: s.requests.Load(), Rows: s.rows.Load(), Bytes: s.bytes.Load(), Denials: s.denials.Load()}
+	doc := s.document(s.turns, req, stage, now, used)
 	s.requests.Add(1)
-	return &Turn{sess: s, n: s.turns, id: id, doc: doc, started: now}
+	return &Turn{sess: s, n: s.turns, id: doc.Request.ID, doc: doc, started: now}
 }
 
 // decide runs one request through evaluation, hold and record. A panic

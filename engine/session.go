@@ -102,18 +102,13 @@ func identityDenial(err error) *Denial {
 func (g *Gate) Open(ctx context.Context, h Hello) (*Session, error) {
 	now := g.cfg.Clock()
 	s := &Session{
-		gate: g, id: ulid.Make().String(), hello: h, identity: h.Identity, started: now,
-		subject: input.NewPart(h.Identity.Subject), asserted: input.NewPart(h.Asserted),
-		target: input.NewPart(h.Target), enforcer: input.NewPart(input.Enforcer{Obligations: h.Obligations}),
+		gate: g, scene: newScene(ulid.Make().String(), h, now),
 		done: make(chan struct{}),
 	}
 	s.meters = g.metrics.session(string(h.Protocol), h.Target.Name)
-	if h.Identity.Actor != nil {
-		s.actor = input.NewPart(*h.Identity.Actor)
-	}
 	writer, opened := g.cfg.Journal.Begin(s.header())
 	s.writer = writer
-	turn, err := s.decide(ctx, &Request{Action: h.Action, Resource: h.Resource, Detail: h.Detail, Complete: true, Writes: true, Summary: "connect to " + h.Target.Name}, input.StageSession)
+	turn, err := s.decide(ctx, h.opening(), input.StageSession)
 	if err == nil {
 		// Nothing of a session is released before its opening is recorded.
 		err = g.recorded(ctx, opened)

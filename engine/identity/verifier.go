@@ -286,6 +286,22 @@ func (v *Verifier) issuerOf(claims map[string]any) (iss *issuer, named bool, err
 	return nil, false, Refusal(ReasonUnknownIssuer, nil)
 }
 
+// Unproven returns what a token with these claims would say, by the mapping of
+// the issuer that they name. Nothing is proven, so Still refuses what it
+// returns: it is for showing what policies see, never for letting anyone in.
+// The error is always an *Error.
+func (v *Verifier) Unproven(claims map[string]any) (*Identity, error) {
+	iss, _, err := v.issuerOf(claims)
+	if err != nil {
+		return nil, err
+	}
+	val, err := readValidity(claims)
+	if err != nil {
+		return nil, err
+	}
+	return iss.identity(claims, val, [sha256.Size]byte{})
+}
+
 // identity checks the claims of a token whose signature and time are right.
 func (iss *issuer) identity(claims map[string]any, val validity, digest [sha256.Size]byte) (*Identity, error) {
 	if !slices.ContainsFunc(audiences(claims), func(a string) bool { return slices.Contains(iss.audiences, a) }) {
