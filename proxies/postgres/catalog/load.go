@@ -17,22 +17,8 @@ const firstUserOID = 16384
 // with one snapshot. The connection must be idle; the role needs no right
 // beyond connecting.
 func Load(ctx context.Context, conn *pgx.Conn) (*Snapshot, error) {
-	l := &loader{ctx: ctx, strings: map[string]string{}, snap: &Snapshot{
-		ID:        rand.Text(),
-		LoadedAt:  time.Now(),
-		Database:  conn.Config().Database,
-		schemas:   map[string]OID{},
-		relations: map[OID]*Relation{},
-		relNames:  map[name]*Relation{},
-		rowTypes:  map[OID]*Relation{},
-		functions: map[OID]*Function{},
-		funcNames: map[name][]*Function{},
-		types:     map[OID]*Type{},
-		typeNames: map[name]*Type{},
-		operators: map[name][]*Operator{},
-		casts:     map[OID][]Cast{},
-		implicit:  map[[2]OID]bool{},
-	}}
+	l := &loader{ctx: ctx, strings: map[string]string{}, snap: newSnapshot(rand.Text(), conn.Config().Database)}
+	l.snap.LoadedAt = time.Now()
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return nil, fmt.Errorf("read the catalogue: begin: %w", err)
@@ -67,6 +53,24 @@ func Load(ctx context.Context, conn *pgx.Conn) (*Snapshot, error) {
 	}
 	l.snap.Took = time.Since(l.snap.LoadedAt)
 	return l.snap, nil
+}
+
+func newSnapshot(id, database string) *Snapshot {
+	return &Snapshot{
+		ID:        id,
+		Database:  database,
+		schemas:   map[string]OID{},
+		relations: map[OID]*Relation{},
+		relNames:  map[name]*Relation{},
+		rowTypes:  map[OID]*Relation{},
+		functions: map[OID]*Function{},
+		funcNames: map[name][]*Function{},
+		types:     map[OID]*Type{},
+		typeNames: map[name]*Type{},
+		operators: map[name][]*Operator{},
+		casts:     map[OID][]Cast{},
+		implicit:  map[[2]OID]bool{},
+	}
 }
 
 type loader struct {
