@@ -21,22 +21,29 @@ type BundleProblem struct {
 
 var placed = regexp.MustCompile(`(?s)^([^\n]+?):(\d+): (.*)$`)
 
-// CheckBundles loads the local bundles as New would, all checks included, and
-// reports why they would be refused. Nothing is put in force, watched, kept or
-// fetched: remote bundles are left out, so where there are any, a problem may be
+// CheckBundles is Inspect for those who want the problems alone.
+func (c Config) CheckBundles(ctx context.Context) []BundleProblem {
+	_, problems := c.Inspect(ctx)
+	return problems
+}
+
+// Inspect loads the local bundles as New would, all checks included. It returns
+// what would be in force, by configured name, and why the rest would be refused.
+// Nothing is put in force, watched, kept or fetched: remote bundles are left out, so where there are any, a problem may be
 // that a local bundle needs one of them. The configuration must be one that
 // Check accepts.
-func (c Config) CheckBundles(ctx context.Context) []BundleProblem {
+func (c Config) Inspect(ctx context.Context) (map[string]BundleRef, []BundleProblem) {
 	quiet := logrus.New()
 	quiet.SetOutput(io.Discard)
 	e := &Engine{cfg: c, log: quiet, owners: map[string]string{}, bundles: map[string]*BundleStatus{}}
 	newest, err := openSequences(c.Dir)
 	if err != nil {
-		return []BundleProblem{{Text: err.Error()}}
+		return nil, []BundleProblem{{Text: err.Error()}}
 	}
 	e.newest = newest
-	nothing := func(*snapshot) {}
-	l := &localBundles{engine: e, store: &gatedStore{Store: inmem.New(), check: e.check, commit: nothing, closed: e.isClosed}}
+	refs := map[string]BundleRef{}
+	note := func(next *snapshot) { refs = next.bundles }
+	l := &localBundles{engine: e, store: &gatedStore{Store: inmem.New(), check: e.check, commit: note, closed: e.isClosed}}
 	for _, b := range c.Bundles {
 		if !b.IsLocal() {
 			continue
@@ -64,5 +71,5 @@ func (c Config) CheckBundles(ctx context.Context) []BundleProblem {
 			out = append(out, p)
 		}
 	}
-	return out
+	return refs, out
 }

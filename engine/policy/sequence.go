@@ -126,9 +126,9 @@ func writeFile(name string, body []byte) (err error) {
 	return os.Rename(f.Name(), name)
 }
 
-// metadataSequence reads metadata.regate of a manifest. nil: the bundle is not
+// ManifestSequence reads metadata.regate of a manifest. nil: the bundle is not
 // ordered.
-func metadataSequence(metadata map[string]any) (*int64, error) {
+func ManifestSequence(metadata map[string]any) (*int64, error) {
 	raw, ok := metadata["regate"]
 	if !ok {
 		return nil, nil

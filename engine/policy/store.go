@@ -142,7 +142,7 @@ func readCandidate(ctx context.Context, store storage.Store, txn storage.Transac
 		if err != nil && !storage.IsNotFound(err) {
 			return c, fmt.Errorf("metadata of bundle %s: %w", name, err)
 		}
-		sequence, err := metadataSequence(metadata)
+		sequence, err := ManifestSequence(metadata)
 		if err != nil {
 			return c, fmt.Errorf("bundle %s: %w", name, err)
 		}
