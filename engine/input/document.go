@@ -20,7 +20,8 @@ type Protocol string
 
 // The protocols that have a schema here.
 const (
-	Postgres Protocol = "postgres"
+	Kubernetes Protocol = "kubernetes"
+	Postgres   Protocol = "postgres"
 )
 
 // Stage says what is being decided.

@@ -2,6 +2,9 @@ package input
 
 import _ "embed"
 
+//go:embed schemas/kubernetes.json
+var kubernetesSchema []byte
+
 //go:embed schemas/postgres.json
 var postgresSchema []byte
 
@@ -22,11 +25,14 @@ func CommonSchema() []byte { return commonSchema }
 // checker then still knows the object's keys. It takes `input.actor == null`
 // for a type error, so policies write is_null(input.actor).
 func JSONSchema(p Protocol) []byte {
-	if p == Postgres {
+	switch p {
+	case Kubernetes:
+		return kubernetesSchema
+	case Postgres:
 		return postgresSchema
 	}
 	return nil
 }
 
 // Protocols lists the protocols that have a schema, sorted.
-func Protocols() []Protocol { return []Protocol{Postgres} }
+func Protocols() []Protocol { return []Protocol{Kubernetes, Postgres} }

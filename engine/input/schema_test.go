@@ -42,6 +42,30 @@ type sqlDocument struct {
 	Usage      *Spent      `json:"usage"`      // what was used before, across sessions; null when no policy reads it or it is not known
 }
 
+// kubernetesDocument has the keys of a Kubernetes document.
+type kubernetesDocument struct {
+	Schema     string             `json:"schema"` // always "regate.input/v1"
+	Protocol   Protocol           `json:"protocol"`
+	Stage      Stage              `json:"stage"` // what is being decided: session, request or response
+	Time       string             `json:"time"`  // the engine's clock, RFC 3339 in UTC: the only clock a policy should read
+	Request    Request            `json:"request"`
+	Subject    Principal          `json:"subject"`  // whose authority (verified)
+	Actor      *Principal         `json:"actor"`    // who acts for the subject (verified); null when nobody does
+	Asserted   Asserted           `json:"asserted"` // what the agent says of itself: never verified
+	Session    Session            `json:"session"`
+	Target     Target             `json:"target"`
+	Action     KubernetesAction   `json:"action"`
+	Resource   KubernetesResource `json:"resource"`
+	Complete   bool               `json:"complete"` // false when something could not be resolved, see unknown
+	Unknown    []Unknown          `json:"unknown"`
+	Approvals  []Approval         `json:"approvals"` // granted for this exact request digest
+	Enforcer   Enforcer           `json:"enforcer"`
+	Kubernetes *KubernetesRequest `json:"kubernetes"` // null at stage session
+	Parameters []Parameter        `json:"parameters"` // always empty
+	Response   *Response          `json:"response"`   // null before stage response
+	Usage      *Spent             `json:"usage"`      // what was used before, across sessions; null when no policy reads it or it is not known
+}
+
 // commonDocument has the keys that the documents of every protocol have, so
 // that a policy that is for any of them can be checked.
 type commonDocument struct {
@@ -67,18 +91,27 @@ type commonDocument struct {
 }
 
 var enums = map[string][]string{
-	"commonDocument.schema": {Schema},
-	"commonDocument.stage":  {string(StageSession), string(StageRequest), string(StageResponse)},
-	"sqlDocument.schema":    {Schema},
-	"sqlDocument.stage":     {string(StageSession), string(StageRequest), string(StageResponse)},
-	"sqlDocument.protocol":  {string(Postgres)},
-	"Target.protocol":       {string(Postgres)},
-	"Field.derivation":      {string(Exact), string(Derived), string(Constant), string(Opaque)},
-	"SQLAction.explain":     {"", "plan", "analyze"},
-	"SQLTable.access":       {"read", "insert", "update", "delete", "truncate", "lock", "ddl"},
-	"SQL.mode":              {"simple", "extended", "function_call"},
-	"SQLStatement.copy_to":  {"", "stdout", "stdin", "file", "program"},
-	"Parameter.encoding":    {"text", "base64"},
+	"commonDocument.schema":       {Schema},
+	"commonDocument.stage":        {string(StageSession), string(StageRequest), string(StageResponse)},
+	"sqlDocument.schema":          {Schema},
+	"sqlDocument.stage":           {string(StageSession), string(StageRequest), string(StageResponse)},
+	"sqlDocument.protocol":        {string(Postgres)},
+	"Target.protocol":             {string(Kubernetes), string(Postgres)},
+	"kubernetesDocument.schema":   {Schema},
+	"kubernetesDocument.stage":    {string(StageSession), string(StageRequest), string(StageResponse)},
+	"kubernetesDocument.protocol": {string(Kubernetes)},
+	"KubernetesAction.stream":     {"", "watch", "log", "exec", "attach", "portforward", "proxy"},
+	"KubernetesAction.upgrade":    {"", "websocket", "spdy"},
+	"KubernetesResource.kind":     {"object", "collection", "path", "cluster", "unknown"},
+	"KubernetesContainer.role":    {"container", "init", "ephemeral"},
+	"KubernetesBody.format":       {"none", "json", "yaml", "protobuf", "unknown"},
+	"KubernetesBody.patch":        {"", "json", "merge", "strategic", "apply"},
+	"Field.derivation":            {string(Exact), string(Derived), string(Constant), string(Opaque)},
+	"SQLAction.explain":           {"", "plan", "analyze"},
+	"SQLTable.access":             {"read", "insert", "update", "delete", "truncate", "lock", "ddl"},
+	"SQL.mode":                    {"simple", "extended", "function_call"},
+	"SQLStatement.copy_to":        {"", "stdout", "stdin", "file", "program"},
+	"Parameter.encoding":          {"text", "base64"},
 }
 
 // generated are the schemas: the document's type, and what JSONSchema or
@@ -94,8 +127,9 @@ func generated() map[string]struct {
 		have     []byte
 	}
 	return map[string]schema{
-		"common.json":   {"regate.input/v1, what every protocol has", reflect.TypeFor[commonDocument](), CommonSchema()},
-		"postgres.json": {"regate.input/v1 for postgres", reflect.TypeFor[sqlDocument](), JSONSchema(Postgres)},
+		"common.json":     {"regate.input/v1, what every protocol has", reflect.TypeFor[commonDocument](), CommonSchema()},
+		"kubernetes.json": {"regate.input/v1 for kubernetes", reflect.TypeFor[kubernetesDocument](), JSONSchema(Kubernetes)},
+		"postgres.json":   {"regate.input/v1 for postgres", reflect.TypeFor[sqlDocument](), JSONSchema(Postgres)},
 	}
 }
 

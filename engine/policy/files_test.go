@@ -30,9 +30,10 @@ func TestPublishedFilesAreCurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string][]byte{
-		"capabilities.json":     capabilities,
-		"schemas/common.json":   input.CommonSchema(),
-		"schemas/postgres.json": input.JSONSchema(input.Postgres),
+		"capabilities.json":       capabilities,
+		"schemas/common.json":     input.CommonSchema(),
+		"schemas/kubernetes.json": input.JSONSchema(input.Kubernetes),
+		"schemas/postgres.json":   input.JSONSchema(input.Postgres),
 	} {
 		path := filepath.Join(repo, "policies", name)
 		if *update {
