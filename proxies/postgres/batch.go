@@ -211,10 +211,14 @@ func (s *session) refreshStatement(st *statement) error {
 	case 1:
 		st.parsed = batch.Statements[0]
 	default:
-		return &engine.Denial{Reasons: []string{string(analyze.ReasonParse)}, Message: "cannot insert multiple commands into a prepared statement", Hint: "Send one command in each Parse message."}
+		return severalCommands()
 	}
 	st.at = version{s.snapshot, s.truth.version, analyze.Extended}
 	return nil
+}
+
+func severalCommands() *engine.Denial {
+	return &engine.Denial{Reasons: []string{string(analyze.ReasonParse)}, Message: "cannot insert multiple commands into a prepared statement", Hint: "Send one command in each Parse message."}
 }
 
 // byName reports whether st names a prepared statement or a cursor, which may

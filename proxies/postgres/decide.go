@@ -202,9 +202,9 @@ func summary(text string) string {
 	return text
 }
 
-// refuseText records and returns the denial of text that could not be
-// analysed.
-func (s *session) refuseText(text string, mode analyze.Mode, err error) error {
+// textDenial is what an agent is told whose text could not be analysed; nil
+// where err says something else.
+func textDenial(err error) *engine.Denial {
 	var denial *engine.Denial
 	var bad *analyze.ParseError
 	switch {
@@ -214,7 +214,15 @@ func (s *session) refuseText(text string, mode analyze.Mode, err error) error {
 		if bad.Reason != analyze.ReasonParse {
 			denial.Hint = "Send smaller or simpler statements."
 		}
-	default:
+	}
+	return denial
+}
+
+// refuseText records and returns the denial of text that could not be
+// analysed.
+func (s *session) refuseText(text string, mode analyze.Mode, err error) error {
+	denial := textDenial(err)
+	if denial == nil {
 		return err
 	}
 	s.gate.Refuse(&engine.Request{

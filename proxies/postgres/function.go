@@ -57,7 +57,7 @@ func (s *session) functionArguments(m []byte) (*input.Part, error) {
 		if i < len(types) {
 			typ = types[i]
 		}
-		values = append(values, s.parameter(i+1, typ, isBinary, null, raw))
+		values = append(values, parameter(s.snapshot, i+1, typ, isBinary, null, raw))
 		return nil
 	})
 	if err != nil {

@@ -26,6 +26,12 @@ var guarded = map[string]string{
 
 // guard refuses what would take the ground from under every decision.
 func (s *session) guard(st *analyze.Statement) *engine.Denial {
+	return guard(st, s.role, s.target.Role.Allowed)
+}
+
+// guard is session.guard for an agent that acts as role and may choose among
+// those allowed.
+func guard(st *analyze.Statement, role string, allowed []string) *engine.Denial {
 	for _, set := range st.Effects.Settings {
 		name := strings.ToLower(set.Name)
 		if name == "client_encoding" && set.Value != nil && isUTF8(*set.Value) {
@@ -38,13 +44,13 @@ func (s *session) guard(st *analyze.Statement) *engine.Denial {
 			continue
 		}
 		if why, no := guarded[name]; no {
-			if name == "role" && set.Value != nil && slices.Contains(s.target.Role.Allowed, *set.Value) {
+			if name == "role" && set.Value != nil && slices.Contains(allowed, *set.Value) {
 				continue
 			}
 			return &engine.Denial{Reasons: []string{ReasonSetting}, Message: "parameter " + name + " may not be changed through regate: " + why, Hint: "Leave it as it is."}
 		}
 	}
-	if st.Effects.Discard == "all" && s.role != "" {
+	if st.Effects.Discard == "all" && role != "" {
 		return &engine.Denial{Reasons: []string{ReasonSetting}, Message: "DISCARD ALL may not be used through regate: it would give up the role that the gateway has set", Hint: "Use DISCARD PLANS, DISCARD TEMP, DISCARD SEQUENCES, RESET and DEALLOCATE ALL."}
 	}
 	for name, table := range st.Facts.Resource.Tables {

@@ -8,6 +8,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/regate-dev/regate/engine"
+	"github.com/regate-dev/regate/engine/identity"
 	"github.com/regate-dev/regate/engine/input"
 	"github.com/regate-dev/regate/proxies/postgres/handshake"
 	"github.com/regate-dev/regate/proxies/postgres/upstream"
@@ -62,19 +63,10 @@ func (s *Server) open(ctx context.Context, client *handshake.Client, t *target, 
 		refuse(catalogError(err))
 		return
 	}
-	shown := role
-	if shown == "" {
-		shown = t.Upstream.User
-	}
-	gate, err := s.gate.Open(ctx, engine.Hello{
-		Identity: id, Protocol: input.Postgres,
-		Target:   input.Target{Name: t.Name, Protocol: input.Postgres, Labels: labels(t.Labels), Database: database, Role: shown, Version: snapshot.ServerVersion},
-		Client:   input.Client{Address: client.Conn.RemoteAddr().String(), Application: client.Application, TLS: client.TLS},
+	gate, err := s.gate.Open(ctx, hello(&t.Target, id, database, role, snapshot.ServerVersion, Client{
+		Address: client.Conn.RemoteAddr().String(), Application: client.Application, TLS: client.TLS,
 		Asserted: input.Asserted{Purpose: client.Asserted["purpose"], Ticket: client.Asserted["ticket"], Task: client.Asserted["task"], Step: client.Asserted["step"]},
-		Action:   input.NewPart(input.SQLAction{Verb: "connect", Verbs: []string{"connect"}}), Resource: connectResource(database),
-		Detail:      input.NewPart(input.SQL{Command: "connect", Batch: input.SQLBatch{Size: 1}, Mode: "simple", SearchPath: []string{}, Statement: emptyStatement()}),
-		Obligations: obligations,
-	})
+	}))
 	if err != nil {
 		refuse(err)
 		return
@@ -106,6 +98,31 @@ func (s *Server) open(ctx context.Context, client *handshake.Client, t *target, 
 		return
 	}
 	reason = ss.run()
+}
+
+// Client is an agent's end of a connection, and what it says of itself.
+type Client struct {
+	Address     string // IP and port
+	Application string
+	TLS         bool
+	Asserted    input.Asserted
+}
+
+// hello says to the gate who connects to what. role is "" for regate's own
+// login.
+func hello(t *Target, id *identity.Identity, database, role, version string, from Client) engine.Hello {
+	if role == "" {
+		role = t.Upstream.User
+	}
+	return engine.Hello{
+		Identity: id, Protocol: input.Postgres,
+		Target:   input.Target{Name: t.Name, Protocol: input.Postgres, Labels: labels(t.Labels), Database: database, Role: role, Version: version},
+		Client:   input.Client{Address: from.Address, Application: from.Application, TLS: from.TLS},
+		Asserted: from.Asserted,
+		Action:   input.NewPart(input.SQLAction{Verb: "connect", Verbs: []string{"connect"}}), Resource: connectResource(database),
+		Detail:      input.NewPart(input.SQL{Command: "connect", Batch: input.SQLBatch{Size: 1}, Mode: "simple", SearchPath: []string{}, Statement: emptyStatement()}),
+		Obligations: obligations,
+	}
 }
 
 // newSession makes the session and asks the target how names resolve in it.

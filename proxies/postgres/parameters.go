@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/regate-dev/regate/engine/input"
+	"github.com/regate-dev/regate/proxies/postgres/catalog"
 	"github.com/regate-dev/regate/proxies/postgres/wire"
 )
 
@@ -37,7 +38,7 @@ func (s *session) parameters(p *portal) (*input.Part, error) {
 		if oid == 0 && isBinary && !p.statement.told {
 			return errUntyped
 		}
-		values = append(values, s.parameter(i+1, oid, isBinary, null, raw))
+		values = append(values, parameter(s.snapshot, i+1, oid, isBinary, null, raw))
 		return nil
 	})
 	if err != nil {
@@ -95,10 +96,10 @@ func eachArgument(b *wire.Body, message string, each func(i int, isBinary, null 
 	return nil
 }
 
-func (s *session) parameter(index int, oid uint32, isBinary, null bool, raw []byte) input.Parameter {
+func parameter(snapshot *catalog.Snapshot, index int, oid uint32, isBinary, null bool, raw []byte) input.Parameter {
 	p := input.Parameter{Index: index, Type: "unknown", Encoding: "text"}
-	if oid != 0 && s.snapshot != nil {
-		if name := s.snapshot.TypeName(oid); name != "" {
+	if oid != 0 && snapshot != nil {
+		if name := snapshot.TypeName(oid); name != "" {
 			p.Type = name
 		}
 	}

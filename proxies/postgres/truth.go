@@ -60,6 +60,12 @@ type probed struct {
 	} `json:"temp"`
 }
 
+// settings are what a statement's meaning depends on, but for what the session
+// has prepared and made itself.
+func (p *probed) settings() analyze.Settings {
+	return analyze.Settings{SearchPath: p.Path, User: p.User}
+}
+
 // askTruth runs the probe on the agent's own connection. Nothing may be owed,
 // and the transaction must be able to run a statement.
 func (s *session) askTruth() error {
@@ -145,7 +151,8 @@ func (s *session) learn(answer []byte) error {
 			Message: "the session's role or string settings were changed behind regate's back",
 			Detail:  "reason: " + ReasonSessionChanged, Hint: "Connect again and do not change role, client_encoding or standard_conforming_strings."}}
 	}
-	next := analyze.Settings{SearchPath: p.Path, User: p.User, Prepared: s.preparedStatement, Cursor: s.cursorStatement}
+	next := p.settings()
+	next.Prepared, next.Cursor = s.preparedStatement, s.cursorStatement
 	if len(p.Temp) > 0 {
 		next.Temp = &analyze.TempRelations{}
 		for _, r := range p.Temp {
