@@ -20,7 +20,9 @@ type Protocol string
 
 // The protocols that have a schema here.
 const (
+	HTTP       Protocol = "http"
 	Kubernetes Protocol = "kubernetes"
+	MCP        Protocol = "mcp"
 	Postgres   Protocol = "postgres"
 )
 

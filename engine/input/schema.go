@@ -2,6 +2,12 @@ package input
 
 import _ "embed"
 
+//go:embed schemas/http.json
+var httpSchema []byte
+
+//go:embed schemas/mcp.json
+var mcpSchema []byte
+
 //go:embed schemas/kubernetes.json
 var kubernetesSchema []byte
 
@@ -26,6 +32,10 @@ func CommonSchema() []byte { return commonSchema }
 // for a type error, so policies write is_null(input.actor).
 func JSONSchema(p Protocol) []byte {
 	switch p {
+	case HTTP:
+		return httpSchema
+	case MCP:
+		return mcpSchema
 	case Kubernetes:
 		return kubernetesSchema
 	case Postgres:
@@ -35,4 +45,4 @@ func JSONSchema(p Protocol) []byte {
 }
 
 // Protocols lists the protocols that have a schema, sorted.
-func Protocols() []Protocol { return []Protocol{Kubernetes, Postgres} }
+func Protocols() []Protocol { return []Protocol{HTTP, Kubernetes, MCP, Postgres} }

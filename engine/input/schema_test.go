@@ -66,6 +66,54 @@ type kubernetesDocument struct {
 	Usage      *Spent             `json:"usage"`      // what was used before, across sessions; null when no policy reads it or it is not known
 }
 
+// httpDocument has the keys of an HTTP document.
+type httpDocument struct {
+	Schema     string       `json:"schema"` // always "regate.input/v1"
+	Protocol   Protocol     `json:"protocol"`
+	Stage      Stage        `json:"stage"` // what is being decided: session, request or response
+	Time       string       `json:"time"`  // the engine's clock, RFC 3339 in UTC: the only clock a policy should read
+	Request    Request      `json:"request"`
+	Subject    Principal    `json:"subject"`  // whose authority (verified)
+	Actor      *Principal   `json:"actor"`    // who acts for the subject (verified); null when nobody does
+	Asserted   Asserted     `json:"asserted"` // what the agent says of itself: never verified
+	Session    Session      `json:"session"`
+	Target     Target       `json:"target"`
+	Action     HTTPAction   `json:"action"`
+	Resource   HTTPResource `json:"resource"`
+	Complete   bool         `json:"complete"` // false when something could not be resolved, see unknown
+	Unknown    []Unknown    `json:"unknown"`
+	Approvals  []Approval   `json:"approvals"` // granted for this exact request digest
+	Enforcer   Enforcer     `json:"enforcer"`
+	HTTP       *HTTPRequest `json:"http"`       // null at stage session
+	Parameters []Parameter  `json:"parameters"` // always empty
+	Response   *Response    `json:"response"`   // null before stage response
+	Usage      *Spent       `json:"usage"`      // what was used before, across sessions; null when no policy reads it or it is not known
+}
+
+// mcpDocument has the keys of an MCP document.
+type mcpDocument struct {
+	Schema     string      `json:"schema"` // always "regate.input/v1"
+	Protocol   Protocol    `json:"protocol"`
+	Stage      Stage       `json:"stage"` // what is being decided: session, request or response
+	Time       string      `json:"time"`  // the engine's clock, RFC 3339 in UTC: the only clock a policy should read
+	Request    Request     `json:"request"`
+	Subject    Principal   `json:"subject"`  // whose authority (verified)
+	Actor      *Principal  `json:"actor"`    // who acts for the subject (verified); null when nobody does
+	Asserted   Asserted    `json:"asserted"` // what the agent says of itself: never verified
+	Session    Session     `json:"session"`
+	Target     Target      `json:"target"`
+	Action     MCPAction   `json:"action"`
+	Resource   MCPResource `json:"resource"`
+	Complete   bool        `json:"complete"` // false when something could not be resolved, see unknown
+	Unknown    []Unknown   `json:"unknown"`
+	Approvals  []Approval  `json:"approvals"` // granted for this exact request digest
+	Enforcer   Enforcer    `json:"enforcer"`
+	MCP        *MCPMessage `json:"mcp"`        // null at stage session
+	Parameters []Parameter `json:"parameters"` // always empty
+	Response   *Response   `json:"response"`   // null before stage response
+	Usage      *Spent      `json:"usage"`      // what was used before, across sessions; null when no policy reads it or it is not known
+}
+
 // commonDocument has the keys that the documents of every protocol have, so
 // that a policy that is for any of them can be checked.
 type commonDocument struct {
@@ -96,7 +144,7 @@ var enums = map[string][]string{
 	"sqlDocument.schema":          {Schema},
 	"sqlDocument.stage":           {string(StageSession), string(StageRequest), string(StageResponse)},
 	"sqlDocument.protocol":        {string(Postgres)},
-	"Target.protocol":             {string(Kubernetes), string(Postgres)},
+	"Target.protocol":             {string(HTTP), string(Kubernetes), string(MCP), string(Postgres)},
 	"kubernetesDocument.schema":   {Schema},
 	"kubernetesDocument.stage":    {string(StageSession), string(StageRequest), string(StageResponse)},
 	"kubernetesDocument.protocol": {string(Kubernetes)},
@@ -106,6 +154,30 @@ var enums = map[string][]string{
 	"KubernetesContainer.role":    {"container", "init", "ephemeral"},
 	"KubernetesBody.format":       {"none", "json", "yaml", "protobuf", "unknown"},
 	"KubernetesBody.patch":        {"", "json", "merge", "strategic", "apply"},
+	"httpDocument.schema":         {Schema},
+	"httpDocument.stage":          {string(StageSession), string(StageRequest), string(StageResponse)},
+	"httpDocument.protocol":       {string(HTTP)},
+	"HTTPAction.graphql":          {"", "query", "mutation", "subscription"},
+	"HTTPAction.upgrade":          {"", "websocket"},
+	"HTTPAction.body":             {"none", "json", "form", "multipart", "graphql", "text", "binary", "unread"},
+	"HTTPResource.kind":           {"route", "path", "origin", "unknown"},
+	"HTTPRequest.mode":            {"forward", "reverse", "unknown"},
+	"HTTPBody.state":              {"none", "read", "unread"},
+	"HTTPBody.kind":               {"none", "json", "form", "multipart", "graphql", "text", "binary", "unread"},
+	"HTTPGraphQL.operation":       {"query", "mutation", "subscription"},
+	"mcpDocument.schema":          {Schema},
+	"mcpDocument.stage":           {string(StageSession), string(StageRequest), string(StageResponse)},
+	"mcpDocument.protocol":        {string(MCP)},
+	"MCPAction.verb":              {"connect", "initialize", "discover", "list", "call", "read", "get", "complete", "subscribe", "unsubscribe", "sample", "elicit", "roots", "respond", "notify", "log", "ping", "cancel", "task", "unknown"},
+	"MCPAction.message":           {"request", "notification", "response", "none", "unknown"},
+	"MCPAction.direction":         {"to_server", "to_client"},
+	"MCPResource.kind":            {"tool", "prompt", "resource", "task", "server", "unknown"},
+	"MCPResource.pin":             {"", "unknown", "new", "approved", "changed"},
+	"MCPMessage.era":              {"legacy", "modern", "unknown"},
+	"MCPMessage.transport":        {"http", "stdio", "unknown"},
+	"MCPMessage.message":          {"request", "notification", "response", "none", "unknown"},
+	"MCPMessage.direction":        {"to_server", "to_client"},
+	"MCPTool.pin":                 {"", "unknown", "new", "approved", "changed"},
 	"Field.derivation":            {string(Exact), string(Derived), string(Constant), string(Opaque)},
 	"SQLAction.explain":           {"", "plan", "analyze"},
 	"SQLTable.access":             {"read", "insert", "update", "delete", "truncate", "lock", "ddl"},
@@ -128,6 +200,8 @@ func generated() map[string]struct {
 	}
 	return map[string]schema{
 		"common.json":     {"regate.input/v1, what every protocol has", reflect.TypeFor[commonDocument](), CommonSchema()},
+		"http.json":       {"regate.input/v1 for http", reflect.TypeFor[httpDocument](), JSONSchema(HTTP)},
+		"mcp.json":        {"regate.input/v1 for mcp", reflect.TypeFor[mcpDocument](), JSONSchema(MCP)},
 		"kubernetes.json": {"regate.input/v1 for kubernetes", reflect.TypeFor[kubernetesDocument](), JSONSchema(Kubernetes)},
 		"postgres.json":   {"regate.input/v1 for postgres", reflect.TypeFor[sqlDocument](), JSONSchema(Postgres)},
 	}

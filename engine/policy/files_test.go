@@ -32,6 +32,8 @@ func TestPublishedFilesAreCurrent(t *testing.T) {
 	for name, want := range map[string][]byte{
 		"capabilities.json":       capabilities,
 		"schemas/common.json":     input.CommonSchema(),
+		"schemas/http.json":       input.JSONSchema(input.HTTP),
+		"schemas/mcp.json":        input.JSONSchema(input.MCP),
 		"schemas/kubernetes.json": input.JSONSchema(input.Kubernetes),
 		"schemas/postgres.json":   input.JSONSchema(input.Postgres),
 	} {
