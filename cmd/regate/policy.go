@@ -15,6 +15,8 @@ check and test, too; see docs/policy.md.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	// One line a subcommand, each in the file of its name.
-	cmd.AddCommand()
+	cmd.AddCommand(
+		newPolicyBuildCmd(),
+	)
 	return cmd
 }
