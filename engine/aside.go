@@ -40,6 +40,8 @@ func (r *reach) add(ruling *policy.Ruling) {
 // and any on a field withholds it as a whole. The error is a *Denial: it must
 // not be shown.
 func (t *Turn) Aside(ctx context.Context, name string) (FieldRule, error) {
+	before := t.sensitive
+	defer func() { t.sensitive = before }() // a value aside is no row of the result
 	rules, err := t.Response(ctx, []input.Field{{Name: name, Type: "text", Sources: []string{}, Derivation: input.Opaque}})
 	if err != nil {
 		return FieldRule{}, err

@@ -15,6 +15,7 @@ import (
 	"github.com/regate-dev/regate/engine/mask"
 	"github.com/regate-dev/regate/engine/policy"
 	"github.com/regate-dev/regate/engine/record"
+	"github.com/regate-dev/regate/engine/usage"
 )
 
 // A proxy serves one agent connection in these steps:
@@ -45,7 +46,7 @@ type Gate struct {
 	detectors sync.Map // sorted kinds → *mask.Detector
 }
 
-// Config is what a Gate is made of. Every field but Logger is required.
+// Config is what a Gate is made of. Every field but Logger and Usage is required.
 type Config struct {
 	Gateway     string // this gateway's name in records
 	Verifier    *identity.Verifier
@@ -54,6 +55,9 @@ type Config struct {
 	Approvals   *approval.Desk
 	Journal     *record.Journal
 	Keyring     *mask.Keyring
+	// Usage counts for policies that read `usage`; nil: it is never known to
+	// them.
+	Usage *usage.Ledger
 	// BestEffort lets requests pass while the journal is unavailable. The
 	// default, false, denies them.
 	BestEffort bool
@@ -84,6 +88,7 @@ type Session struct {
 
 	requests, rows, bytes, denials atomic.Int64
 	turns                          uint64
+	account                        *usage.Account // see spending
 	reach                          reach
 	meters                         meters
 
@@ -142,6 +147,10 @@ type Turn struct {
 	doc     *input.Document
 	started time.Time
 	decided *record.Ack
+
+	account   *usage.Account // nil: nobody asks what is used
+	counted   int64          // 1 when the turn counts as a request
+	sensitive int64          // fields of the result under way
 }
 
 // Outcome says how a request ended.

@@ -51,6 +51,7 @@ func (s *Session) hold(ctx context.Context, turn *Turn, req *Request) (ticketID 
 	// An approval never resumes an old decision: the policy is asked again.
 	before := boundObligations(turn.Ruling)
 	turn.doc.Time = s.gate.cfg.Clock()
+	turn.respend(turn.doc)
 	turn.doc.Approvals = ticket.InputApprovals()
 	turn.Ruling = s.gate.cfg.Policy.Evaluate(ctx, turn.doc)
 	if turn.Ruling.Effect != policy.Allow {

@@ -9,6 +9,7 @@ import (
 	"github.com/regate-dev/regate/engine/input"
 	"github.com/regate-dev/regate/engine/policy"
 	"github.com/regate-dev/regate/engine/record"
+	"github.com/regate-dev/regate/engine/usage"
 )
 
 // Request decides one request, holds it where the policy asks for approval,
@@ -30,6 +31,7 @@ func (s *Session) Request(ctx context.Context, req *Request) (*Turn, error) {
 	turn, err := s.decide(ctx, req, input.StageRequest)
 	if err != nil {
 		s.denials.Add(1)
+		s.spend(usage.Counts{Denials: 1})
 		return nil, err
 	}
 	return turn, nil
@@ -45,6 +47,9 @@ func (s *Session) Peek(ctx context.Context, req *Request) (denial *Denial) {
 		}
 	}()
 	turn := s.newTurn(req, input.StageRequest)
+	if a := s.spending(); a != nil {
+		turn.doc.Usage = spent(a.Count(usage.Counts{}))
+	}
 	turn.Ruling = s.gate.cfg.Policy.Evaluate(ctx, turn.doc)
 	if turn.Ruling.Effect != policy.Deny {
 		s.turns--
@@ -52,6 +57,7 @@ func (s *Session) Peek(ctx context.Context, req *Request) (denial *Denial) {
 		return nil
 	}
 	s.denials.Add(1)
+	s.spend(usage.Counts{Requests: 1, Denials: 1})
 	turn.record()
 	return turn.denial()
 }
@@ -62,6 +68,8 @@ func (s *Session) Refuse(req *Request, d *Denial) {
 	defer func() { _ = recover() }() // a part that does not marshal is refused all the same
 	s.denials.Add(1)
 	turn := s.newTurn(req, input.StageRequest)
+	turn.begin()
+	s.spend(usage.Counts{Denials: 1})
 	reasons := make([]policy.Reason, len(d.Reasons))
 	for i, id := range d.Reasons {
 		reasons[i] = policy.Reason{ID: id, Effect: policy.Deny, Owner: "engine", Msg: d.Message, Hint: d.Hint}
@@ -90,6 +98,7 @@ func (s *Session) decide(ctx context.Context, req *Request, stage input.Stage) (
 		}
 	}()
 	turn = s.newTurn(req, stage)
+	turn.begin()
 	turn.Ruling = s.gate.cfg.Policy.Evaluate(ctx, turn.doc)
 	var ticket string
 	if turn.Ruling.Effect == policy.RequireApproval {

@@ -40,6 +40,7 @@ func (t *Turn) Response(ctx context.Context, fields []input.Field) ([]FieldRule,
 		doc := *t.doc
 		doc.Stage, doc.Time = input.StageResponse, g.cfg.Clock()
 		doc.Response = input.NewPart(describe(fields))
+		t.respend(&doc)
 		ruling = g.cfg.Policy.Evaluate(ctx, &doc)
 		after := &Turn{sess: t.sess, n: t.n, id: t.id + "r", doc: &doc, started: doc.Time, Ruling: ruling}
 		after.record()
@@ -52,6 +53,9 @@ func (t *Turn) Response(ctx context.Context, fields []input.Field) ([]FieldRule,
 		masks = append(slices.Clone(masks), ruling.Masks...)
 		t.sess.reach.add(ruling)
 		t.Limit = t.Limit.Join(ruling.Limit)
+	}
+	if t.account != nil {
+		t.sensitive = countSensitive(fields, masks, g.cfg.Policy.Sensitive())
 	}
 	if len(masks) == 0 {
 		return nil, nil
@@ -73,6 +77,18 @@ func (t *Turn) Response(ctx context.Context, fields []input.Field) ([]FieldRule,
 		return nil, nil
 	}
 	return rules, nil
+}
+
+// countSensitive returns how many fields a mask on a field reaches, or one of
+// the names of sensitive fields.
+func countSensitive(fields []input.Field, masks []policy.Mask, names []string) (n int64) {
+	for _, f := range fields {
+		if slices.ContainsFunc(masks, func(m policy.Mask) bool { return m.Field != "" && Reaches(f, m.Field) }) ||
+			slices.ContainsFunc(names, func(name string) bool { return Reaches(f, name) }) {
+			n++
+		}
+	}
+	return n
 }
 
 // fieldRule joins the field masks that reach f. They are joined as a set: two
@@ -227,6 +243,7 @@ func (t *Turn) Output(format string, data []byte, rows int64) Release {
 	s := t.sess
 	s.bytes.Add(int64(len(data)))
 	s.rows.Add(rows)
+	t.shown(rows, int64(len(data)))
 	s.meters.bytes.Add(float64(len(data)))
 	if rows > 0 {
 		s.meters.rows.Add(float64(rows))

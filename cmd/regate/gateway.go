@@ -27,6 +27,7 @@ import (
 	"github.com/regate-dev/regate/engine/policy"
 	"github.com/regate-dev/regate/engine/record"
 	"github.com/regate-dev/regate/engine/state"
+	"github.com/regate-dev/regate/engine/usage"
 	"github.com/regate-dev/regate/proxies/postgres"
 )
 
@@ -47,6 +48,7 @@ type gateway struct {
 	revocations *identity.Revocations
 	policy      *policy.Engine
 	approvals   *approval.Desk
+	usage       *usage.Ledger
 	gate        *engine.Gate
 	postgres    *postgres.Server
 	admin       *console.Console // nil when it is off
@@ -248,13 +250,20 @@ func (g *gateway) openGate(ctx context.Context) error {
 		return err
 	}
 	g.onClose("approvals", func(context.Context) error { g.approvals.Close(); return nil })
+	if kv, err = g.state.KV(ctx, usage.Bucket()); err != nil {
+		return err
+	}
+	if g.usage, err = usage.Open(ctx, usage.Options{KV: kv, Logger: g.log.WithField("component", "usage")}); err != nil {
+		return err
+	}
+	g.onClose("usage", g.usage.Close)
 	keyring, err := g.keyring()
 	if err != nil {
 		return err
 	}
 	g.gate, err = engine.New(engine.Config{
 		Gateway: g.cfg.Record.Gateway, Verifier: g.verifier, Revocations: g.revocations, Policy: g.policy,
-		Approvals: g.approvals, Journal: g.journal, Keyring: keyring,
+		Approvals: g.approvals, Journal: g.journal, Keyring: keyring, Usage: g.usage,
 		BestEffort: g.cfg.Record.Mode == "best_effort", Logger: g.log.WithField("component", "gate"),
 	})
 	if err != nil {

@@ -85,6 +85,8 @@ func build(c candidate) (*snapshot, error) {
 	problems = append(problems, checkRoots(c, modules)...)
 	packages, bad := findPackages(modules, compiler.GetAnnotationSet())
 	problems = append(problems, bad...)
+	sensitive, bad := sensitiveFields(c.data)
+	problems = append(problems, bad...)
 	if len(problems) > 0 {
 		return nil, problems
 	}
@@ -94,7 +96,7 @@ func build(c candidate) (*snapshot, error) {
 		p.reads = reads.of(compiler, p)
 	}
 	s := &snapshot{
-		packages: packages,
+		packages: packages, sensitive: sensitive,
 		compiler: compiler,
 		store:    inmem.NewFromASTObject(c.data),
 	}

@@ -26,6 +26,7 @@ type snapshot struct {
 	bundles     map[string]BundleRef // by configured name
 	packages    []*pkg               // sorted by name
 	allowFrom   []AllowFrom
+	sensitive   []string             // fields
 	newest      map[string]Sequenced // revisions in force that have a place in an order, by source
 	unordered   []string             // sources in force whose revision has none
 
