@@ -96,14 +96,9 @@ func (e *Engine) evaluate(ctx context.Context, p *plan, doc *input.Document) (r 
 	if err != nil {
 		return e.failed(s, p, ReasonError, fmt.Errorf("input: %w", err)), false
 	}
-	sets, err := e.ask(ctx, s, &p.enforced, in, doc)
+	sets, err := e.ask(ctx, s, &p.enforced, in, question{protocol: doc.Protocol, now: doc.Time})
 	if err != nil {
-		reason := ReasonError
-		if topdown.IsCancel(err) {
-			reason = ReasonTimeout
-			err = fmt.Errorf("evaluation was cut off (timeout %s): %w", e.cfg.Timeout, err)
-		}
-		return e.failed(s, p, reason, err), false
+		return e.cut(s, p, err), false
 	}
 	r = combine(f, sets)
 	r.Bundles, r.Evaluated, r.Shadow = s.bundles, p.evaluated, p.shadows
@@ -111,6 +106,16 @@ func (e *Engine) evaluate(ctx context.Context, p *plan, doc *input.Document) (r 
 		e.queueShadow(p, in, doc, f, sets, r)
 	}
 	return r, true
+}
+
+// cut is a denial because an evaluation failed or was cut off.
+func (e *Engine) cut(s *snapshot, p *plan, err error) *Ruling {
+	reason := ReasonError
+	if topdown.IsCancel(err) {
+		reason = ReasonTimeout
+		err = fmt.Errorf("evaluation was cut off (timeout %s): %w", e.cfg.Timeout, err)
+	}
+	return e.failed(s, p, reason, err)
 }
 
 // failed is a denial because something went wrong. p may be nil.
@@ -129,19 +134,26 @@ func (e *Engine) failed(s *snapshot, p *plan, reason string, err error) *Ruling 
 	return r
 }
 
+// question is what an evaluation needs beside the query and the input.
+type question struct {
+	protocol input.Protocol
+	now      time.Time
+	tracers  []topdown.QueryTracer // nil: not traced
+}
+
 // ask evaluates a query and decodes what every package said.
-func (e *Engine) ask(ctx context.Context, s *snapshot, q *query, in *ast.Term, doc *input.Document) ([]elements, error) {
+func (e *Engine) ask(ctx context.Context, s *snapshot, q *query, in *ast.Term, about question) ([]elements, error) {
 	if len(q.parts) == 0 {
 		return nil, nil
 	}
-	result, err := e.run(ctx, s, q, in, doc.Time)
+	result, err := e.run(ctx, s, q, in, about)
 	if err != nil {
 		return nil, err
 	}
 	if result.Len() != len(q.parts) {
 		return nil, fmt.Errorf("evaluation returned %d values, want %d", result.Len(), len(q.parts))
 	}
-	d := decoder{protocol: doc.Protocol, detectKinds: e.cfg.DetectKinds}
+	d := decoder{protocol: about.protocol, detectKinds: e.cfg.DetectKinds}
 	sets := make([]elements, 0, len(q.parts))
 	for i := range q.parts {
 		part := &q.parts[i]
@@ -172,7 +184,7 @@ type noSeed struct{}
 func (noSeed) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 // run evaluates a query within the timeout and returns its one result.
-func (e *Engine) run(ctx context.Context, s *snapshot, q *query, in *ast.Term, now time.Time) (*ast.Array, error) {
+func (e *Engine) run(ctx context.Context, s *snapshot, q *query, in *ast.Term, about question) (*ast.Array, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("evaluation not begun: %w", err)
 	}
@@ -183,7 +195,7 @@ func (e *Engine) run(ctx context.Context, s *snapshot, q *query, in *ast.Term, n
 
 	var result *ast.Array
 	count := 0
-	err := topdown.NewQuery(q.body).
+	evaluation := topdown.NewQuery(q.body).
 		WithQueryCompiler(q.compiler).
 		WithCompiler(s.compiler).
 		WithStore(s.store).
@@ -196,7 +208,11 @@ func (e *Engine) run(ctx context.Context, s *snapshot, q *query, in *ast.Term, n
 		WithIndexing(!e.noIndexing).
 		WithEarlyExit(!e.noEarlyExit).
 		WithSeed(noSeed{}).
-		WithTime(now).
+		WithTime(about.now)
+	for _, t := range about.tracers {
+		evaluation = evaluation.WithQueryTracer(t)
+	}
+	err := evaluation.
 		Iter(ctx, func(qr topdown.QueryResult) error {
 			count++
 			if t := qr[resultVar]; t != nil {

@@ -84,7 +84,7 @@ func (e *Engine) askShadow(job shadowJob, q *shadowQuery) (out ShadowRuling) {
 		}
 	}()
 	// The request's context may have ended; the timeout bounds this.
-	own, err := e.ask(context.WithoutCancel(e.ctx), job.plan.snapshot, &q.query, job.in, &job.doc)
+	own, err := e.ask(context.WithoutCancel(e.ctx), job.plan.snapshot, &q.query, job.in, question{protocol: job.doc.Protocol, now: job.doc.Time})
 	if err != nil {
 		return failed(err)
 	}
