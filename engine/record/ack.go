@@ -5,8 +5,9 @@ import "context"
 // Ack is the acknowledgement of one or more events: those that share a frame
 // share it. It is safe for concurrent use.
 type Ack struct {
-	done chan struct{}
-	err  error // read only after done is closed
+	done   chan struct{}
+	err    error      // read only after done is closed
+	commit *committer // where who waits does the storing; else nil
 }
 
 func newAck() *Ack { return &Ack{done: make(chan struct{})} }
@@ -31,6 +32,9 @@ func (a *Ack) Wait(ctx context.Context) error {
 	case <-a.done:
 		return a.err
 	default:
+	}
+	if a.commit != nil {
+		return a.commit.wait(ctx, a)
 	}
 	select {
 	case <-a.done:

@@ -29,11 +29,23 @@ func child(role string) int {
 
 func runChild(dir string) error {
 	ctx := context.Background()
-	st, err := state.Open(ctx, state.Options{Dir: filepath.Join(dir, "state")})
-	if err != nil {
-		return err
+	dir, local := strings.CutPrefix(dir, "log:")
+	journal := JournalOptions{Gateway: "child", Key: testKey}
+	recorder := RecorderOptions{Dir: filepath.Join(dir, "spool"), Key: testKey}
+	if local {
+		log, err := OpenLog(filepath.Join(dir, "journal"), LogOptions{Segment: 1 << 20})
+		if err != nil {
+			return err
+		}
+		journal.Log, recorder.Log = log, log
+	} else {
+		st, err := state.Open(ctx, state.Options{Dir: filepath.Join(dir, "state")})
+		if err != nil {
+			return err
+		}
+		journal.JetStream, recorder.JetStream = st.JetStream(), st.JetStream()
 	}
-	j, err := OpenJournal(ctx, JournalOptions{JetStream: st.JetStream(), Gateway: "child", Key: testKey})
+	j, err := OpenJournal(ctx, journal)
 	if err != nil {
 		return err
 	}
@@ -45,9 +57,8 @@ func runChild(dir string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := OpenRecorder(ctx, RecorderOptions{
-		JetStream: st.JetStream(), Dir: filepath.Join(dir, "spool"), Bucket: bucket, Index: index, Key: testKey,
-	}); err != nil {
+	recorder.Bucket, recorder.Index = bucket, index
+	if _, err := OpenRecorder(ctx, recorder); err != nil {
 		return err
 	}
 	fmt.Println("ready")

@@ -1,136 +1,49 @@
 package record
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/oklog/ulid/v2"
 )
 
 // run takes batches until the context ends.
 func (r *Recorder) run(ctx context.Context) {
 	// Sessions that ended before the last stop, and what the index may lack.
-	r.settle(ctx, 0, nil)
-	for ctx.Err() == nil {
-		messages, err := r.consumer.Messages(jetstream.PullMaxBytes(batchBytes))
-		if err == nil {
-			err = r.consume(ctx, messages)
-			messages.Stop()
-		}
-		if err != nil && ctx.Err() == nil {
-			r.setFailure(fmt.Errorf("read the journal: %w", err))
-			pause(ctx, retryEvery)
-		}
-	}
-}
-
-func (r *Recorder) consume(ctx context.Context, messages jetstream.MessagesContext) error {
+	r.settle(ctx, false)
 	for ctx.Err() == nil {
 		r.forgetArchived()
-		batch, err := r.gatherBatch(ctx, messages)
-		if len(batch) > 0 {
-			last, takeErr := r.takeBatch(ctx, batch)
-			if takeErr != nil {
-				return takeErr
-			}
-			if last != 0 {
-				r.settle(ctx, last, batch[len(batch)-1])
-			}
+		var until time.Time
+		if r.unpurged() {
+			// A full journal takes nothing, so that nothing might ever come.
+			until = r.purgeAt
+		}
+		got, err := r.feed.gather(ctx, until, func(m message) { r.takeMessage(ctx, m) })
+		if got {
+			r.settle(ctx, true)
 		}
 		if r.unpurged() {
 			r.purge(ctx)
 		}
-		if err != nil {
-			return err
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			r.setFailure(err)
+			pause(ctx, retryEvery)
+		default:
+			r.setFailure(nil)
 		}
-		r.setFailure(nil)
 	}
-	return nil
+	r.feed.close()
 }
 
 // unpurged: the journal holds what the recorder is done with.
 func (r *Recorder) unpurged() bool { return r.reached.Load() > r.purged }
-
-// gatherBatch waits for a message and takes what comes shortly after it. It
-// returns without one when it is time to purge: a full journal takes nothing,
-// so that no message might ever come.
-func (r *Recorder) gatherBatch(ctx context.Context, messages jetstream.MessagesContext) ([]jetstream.Msg, error) {
-	var batch []jetstream.Msg
-	var until context.Context
-	first := ctx
-	if r.unpurged() {
-		var cancel context.CancelFunc
-		first, cancel = context.WithDeadline(ctx, r.purgeAt)
-		defer cancel()
-	}
-	size := 0
-	for size < batchBytes {
-		wait := first
-		if until != nil {
-			wait = until
-		}
-		m, err := messages.Next(jetstream.NextContext(wait))
-		if err != nil {
-			if errors.Is(err, context.DeadlineExceeded) {
-				err = nil
-			}
-			return batch, err
-		}
-		if until == nil {
-			var cancel context.CancelFunc
-			until, cancel = context.WithTimeout(ctx, batchWait)
-			defer cancel()
-		}
-		batch = append(batch, m)
-		size += len(m.Data())
-	}
-	return batch, nil
-}
-
-// takeBatch takes every message once and in the stream's order. What was
-// delivered to an earlier run and not acknowledged comes again only after a
-// while, and after newer messages; an acknowledgement covers everything before
-// it. So what is missing in between is read from the stream at once.
-func (r *Recorder) takeBatch(ctx context.Context, batch []jetstream.Msg) (last uint64, err error) {
-	for _, m := range batch {
-		meta, err := m.Metadata()
-		if err != nil {
-			return 0, err
-		}
-		seq := meta.Sequence.Stream
-		if seq <= r.position {
-			continue
-		}
-		for at := r.position + 1; at < seq; at++ {
-			if err := r.takeMissing(ctx, at); err != nil {
-				return 0, err
-			}
-		}
-		r.takeMessage(ctx, seq, m.Subject(), m.Data())
-		r.position = seq
-	}
-	return r.position, nil
-}
-
-func (r *Recorder) takeMissing(ctx context.Context, seq uint64) error {
-	m, err := r.stream.GetMsg(ctx, seq)
-	switch {
-	case err == nil:
-		r.takeMessage(ctx, seq, m.Subject, m.Data)
-	case errors.Is(err, jetstream.ErrMsgNotFound):
-		r.log.WithField("sequence", seq).Error("a message of the journal is missing")
-	default:
-		return err
-	}
-	r.position = seq
-	return nil
-}
 
 func pause(ctx context.Context, d time.Duration) {
 	select {
@@ -141,21 +54,24 @@ func pause(ctx context.Context, d time.Duration) {
 
 // takeMessage takes one frame into memory. A message that is no frame is kept
 // aside: it is evidence, and must not stop the others.
-func (r *Recorder) takeMessage(ctx context.Context, seq uint64, subject string, data []byte) {
-	f, err := DecodeFrame(data)
-	if err == nil && subjectPrefix+f.Gateway != subject {
-		err = fmt.Errorf("frame of gateway %q on subject %s", f.Gateway, subject)
+func (r *Recorder) takeMessage(ctx context.Context, m message) {
+	f, err := DecodeFrame(m.data)
+	if m.damaged {
+		err = errRecord
+	}
+	if err == nil && m.gateway != "" && f.Gateway != m.gateway {
+		err = fmt.Errorf("frame of gateway %q among those of %s", f.Gateway, m.gateway)
 	}
 	if err == nil {
 		// All or nothing: half a frame would leave a gap that nobody declares.
 		err = f.Each(func(Event, []byte) error { return nil })
 	}
 	if err != nil {
-		r.log.WithError(err).WithField("sequence", seq).Error("the journal holds a damaged frame; it is kept aside")
-		r.late[fmt.Sprintf("damaged/%d.frame", seq)] = data
+		r.log.WithError(err).WithField("sequence", m.seq).Error("the journal holds a damaged frame; it is kept aside")
+		r.late[fmt.Sprintf("damaged/%d.frame", m.seq)] = bytes.Clone(m.data)
 		return
 	}
-	r.takeFrame(ctx, f, data)
+	r.takeFrame(ctx, f, m.data)
 }
 
 func (r *Recorder) takeFrame(ctx context.Context, f Frame, raw []byte) {
@@ -217,7 +133,7 @@ func (r *Recorder) keepLate(f Frame, raw []byte) {
 	if _, seen := r.late[key]; !seen {
 		r.log.WithField("gateway", f.Gateway).Errorf("frame %d of epoch %s came after its sessions were closed; it is kept aside: do two gateways have the same name?", f.Seq, f.Epoch)
 	}
-	r.late[key] = raw
+	r.late[key] = bytes.Clone(raw)
 }
 
 // afterEnd takes an event of a session that has ended: one that is delivered
@@ -314,7 +230,7 @@ func (r *Recorder) retry(ctx context.Context, do func() error) error {
 
 // settle makes what was taken durable, in the order spool, index, journal, and
 // hands ended sessions to the archive. It does not give up.
-func (r *Recorder) settle(ctx context.Context, position uint64, last jetstream.Msg) {
+func (r *Recorder) settle(ctx context.Context, acknowledge bool) {
 	batch := indexBatch{decisions: r.rows}
 	for s := range r.touched {
 		batch.sessions = append(batch.sessions, s.tally.row)
@@ -350,21 +266,16 @@ func (r *Recorder) settle(ctx context.Context, position uint64, last jetstream.M
 	}
 	clear(r.rows)
 	r.rows = r.rows[:0]
-	if last == nil {
+	if !acknowledge {
 		return
 	}
-	if err := r.acknowledge(ctx, last); err != nil {
+	position := r.feed.position()
+	if err := r.feed.acknowledge(ctx, position); err != nil {
 		// Nothing is lost: it will be delivered again, and taken for known.
 		r.log.WithError(err).Warn("the journal did not take an acknowledgement")
 		return
 	}
 	r.reached.Store(position)
-}
-
-func (r *Recorder) acknowledge(ctx context.Context, last jetstream.Msg) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	return last.DoubleAck(ctx)
 }
 
 func (r *Recorder) flushLate() error {
@@ -400,21 +311,8 @@ func (r *Recorder) purge(ctx context.Context) {
 		return
 	}
 	r.purgeAt = time.Now().Add(purgeEvery)
-	stream, err := r.opts.JetStream.Stream(ctx, StreamName)
-	if err != nil {
-		return
-	}
-	floor := r.reached.Load()
-	list := stream.ListConsumers(ctx)
-	for info := range list.Info() {
-		if strings.HasPrefix(info.Name, consumerPrefix) {
-			floor = min(floor, info.AckFloor.Stream)
-		}
-	}
-	if list.Err() != nil || floor <= r.purged {
-		return
-	}
-	if err := stream.Purge(ctx, jetstream.WithPurgeSequence(floor+1)); err == nil {
-		r.purged = floor
+	reached := r.reached.Load()
+	if err := r.feed.trim(ctx, reached); err == nil {
+		r.purged = reached
 	}
 }

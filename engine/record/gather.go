@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// headRoom is left free at the start of a frame's buffer for its head, which
-// is known only when the frame is sealed.
+// headRoom is left free at the start of a frame's buffer for its head and the
+// log's, which are known only when the frame is sealed.
 const headRoom = 256
 
 // frame gathers the events of one publish.
@@ -72,9 +72,10 @@ func (j *Journal) add(w *Writer, seq uint64, hash Hash, head, body []byte, kind 
 	return f.ack, nil
 }
 
-// rouse wakes the publisher if it sleeps and may publish. The caller holds mu.
+// rouse wakes who stores, if they sleep and there is something for them to do.
+// The caller holds mu.
 func (j *Journal) rouse() {
-	if !j.idle || !j.pub.may(j) {
+	if !j.idle || j.pub != nil && !j.pub.may(j) {
 		return
 	}
 	j.idle = false
@@ -121,6 +122,7 @@ func (j *Journal) newFrame() *frame {
 		f = &frame{buf: make([]byte, headRoom, 16<<10)}
 	}
 	f.ack = newAck()
+	f.ack.commit = j.commit
 	return f
 }
 

@@ -80,24 +80,113 @@ func must(t testing.TB, a *Ack) {
 	}
 }
 
-// rig is a gateway's recording as a whole, in one directory.
+// rig is a gateway's recording as a whole, in one directory, with a local log
+// or, where there is a state, with JetStream.
 type rig struct {
+	t        testing.TB
 	dir      string
 	state    *state.State
+	log      *Log
 	journal  *Journal
 	recorder *Recorder
 	bucket   *blob.Bucket
 	index    *Index
 }
 
+// newRig makes one with a local log.
 func newRig(t testing.TB, dir string, change func(*JournalOptions)) *rig {
 	t.Helper()
-	r := &rig{dir: dir, state: openState(t, filepath.Join(dir, "state"))}
-	r.journal = openJournal(t, r.state, change)
-	r.bucket = openBucket(t, filepath.Join(dir, "archive"))
-	r.index = openTestIndex(t, filepath.Join(dir, "index.db"))
-	r.recorder = openRecorder(t, r.state, r.bucket, r.index, "main", filepath.Join(dir, "spool"))
+	return (&rig{t: t, dir: dir, log: openLog(t, filepath.Join(dir, "journal"))}).open(change)
+}
+
+// newStreamRig makes one with JetStream.
+func newStreamRig(t testing.TB, dir string, change func(*JournalOptions)) *rig {
+	t.Helper()
+	return (&rig{t: t, dir: dir, state: openState(t, filepath.Join(dir, "state"))}).open(change)
+}
+
+// onBoth runs a test with either journal.
+func onBoth(t *testing.T, test func(t *testing.T, newRig func(testing.TB, string, func(*JournalOptions)) *rig)) {
+	t.Run("log", func(t *testing.T) { test(t, newRig) })
+	t.Run("stream", func(t *testing.T) { test(t, newStreamRig) })
+}
+
+func openLog(t testing.TB, dir string) *Log {
+	t.Helper()
+	l, err := OpenLog(dir, LogOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+func (r *rig) open(change func(*JournalOptions)) *rig {
+	r.t.Helper()
+	r.journal = r.openJournal(change)
+	r.bucket = openBucket(r.t, filepath.Join(r.dir, "archive"))
+	r.index = openTestIndex(r.t, filepath.Join(r.dir, "index.db"))
+	r.restartRecorder()
 	return r
+}
+
+func (r *rig) openJournal(change func(*JournalOptions)) *Journal {
+	r.t.Helper()
+	if r.log == nil {
+		return openJournal(r.t, r.state, change)
+	}
+	return openLogJournal(r.t, r.log, change)
+}
+
+func openLogJournal(t testing.TB, log *Log, change func(*JournalOptions)) *Journal {
+	t.Helper()
+	opts := JournalOptions{Log: log, Gateway: "test", Key: testKey, Logger: testLog(t)}
+	if change != nil {
+		change(&opts)
+	}
+	j, err := OpenJournal(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeJournal(t, j) })
+	return j
+}
+
+func (r *rig) recorderOptions() RecorderOptions {
+	opts := RecorderOptions{Dir: filepath.Join(r.dir, "spool"), Bucket: r.bucket, Index: r.index, Key: testKey, Logger: testLog(r.t), Log: r.log}
+	if r.log == nil {
+		opts.JetStream = r.state.JetStream()
+	}
+	return opts
+}
+
+func (r *rig) restartRecorder() {
+	r.t.Helper()
+	if r.recorder != nil {
+		closeRecorder(r.t, r.recorder)
+	}
+	recorder, err := OpenRecorder(r.t.Context(), r.recorderOptions())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { closeRecorder(r.t, recorder) })
+	r.recorder = recorder
+}
+
+// events reads the journal's events of every session.
+func (r *rig) events(t *testing.T) []Event {
+	t.Helper()
+	return allEvents(t, r.verifyOptions())
+}
+
+func (r *rig) verifyOptions() VerifyOptions {
+	opts := VerifyOptions{Bucket: r.bucket, Spool: filepath.Join(r.dir, "spool"), Key: testPublic}
+	if r.log != nil {
+		opts.Log = r.log.dir
+	} else {
+		opts.Journal = r.state.JetStream()
+	}
+	return opts
 }
 
 func openBucket(t testing.TB, dir string) *blob.Bucket {
@@ -154,16 +243,18 @@ func (r *rig) stop(t testing.TB) {
 	t.Helper()
 	closeJournal(t, r.journal)
 	closeRecorder(t, r.recorder)
-	closeState(t, r.state)
+	if r.log == nil {
+		closeState(t, r.state)
+	} else if err := r.log.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // verify verifies the archive, the spool and the journal, as an auditor with
 // the public key would.
 func (r *rig) verify(t testing.TB) *Report {
 	t.Helper()
-	report, err := Verify(t.Context(), VerifyOptions{
-		Bucket: r.bucket, Spool: filepath.Join(r.dir, "spool"), Journal: r.state.JetStream(), Key: testPublic,
-	})
+	report, err := Verify(t.Context(), r.verifyOptions())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,6 +52,10 @@ const (
 // JournalOptions says where events go.
 type JournalOptions struct {
 	JetStream jetstream.JetStream
+	// Log is where events go instead, on this machine's disk: an event costs a
+	// fraction of what a JetStream server asks for it. It is the gateway's
+	// alone, and outlives the journal.
+	Log *Log
 	// Gateway names this gateway. No two that run at the same time may share a
 	// name: the recorder takes the second for the successor of the first.
 	Gateway string
@@ -80,8 +84,8 @@ type JournalOptions struct {
 var gatewayName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 func (o *JournalOptions) check() error {
-	if o.JetStream == nil {
-		return errors.New("a JetStream client is needed")
+	if (o.JetStream == nil) == (o.Log == nil) {
+		return errors.New("either a log or a JetStream client is needed")
 	}
 	if !gatewayName.MatchString(o.Gateway) {
 		return fmt.Errorf("the gateway's name must be 1 to 64 letters, digits, - or _, not %q", o.Gateway)
@@ -123,7 +127,7 @@ func (o *JournalOptions) check() error {
 type Journal struct {
 	opts    JournalOptions
 	log     logrus.FieldLogger
-	nc      *nats.Conn
+	nc      *nats.Conn // nil with a local log
 	subject string
 	epoch   ulid.ULID
 
@@ -140,20 +144,21 @@ type Journal struct {
 	current  *frame   // being filled, nil when empty
 	ready    []*frame // full, waiting for the publisher
 	pending  int      // bytes in current, ready and in flight
-	idle     bool     // the publisher sleeps and must be woken
+	idle     bool     // who stores sleeps and must be woken
 	used     int64    // of the stream, with pending
 	unasked  int64    // bytes taken since the disk was last looked at
 	sessions map[*Writer]struct{}
 	spare    []*frame
 
-	pub     publisher
+	pub     *publisher // to JetStream, nil where there is a local log
+	commit  *committer // to a local log, nil where there is JetStream
 	wake    chan struct{}
 	stop    chan struct{}
 	stopped sync.WaitGroup
 }
 
-// OpenJournal makes or opens the stream and publishes the epoch's first frame,
-// by which the recorder knows that earlier runs of this gateway have ended.
+// OpenJournal opens the log or the stream and stores the epoch's first frame, by
+// which the recorder knows that earlier runs of this gateway have ended.
 func OpenJournal(ctx context.Context, opts JournalOptions) (*Journal, error) {
 	if err := opts.check(); err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
@@ -165,7 +170,6 @@ func OpenJournal(ctx context.Context, opts JournalOptions) (*Journal, error) {
 	j := &Journal{
 		opts:     opts,
 		log:      opts.Logger.WithField("component", "journal"),
-		nc:       opts.JetStream.Conn(),
 		subject:  subjectPrefix + opts.Gateway,
 		epoch:    epoch,
 		sessions: map[*Writer]struct{}{},
@@ -173,21 +177,37 @@ func OpenJournal(ctx context.Context, opts JournalOptions) (*Journal, error) {
 		stop:     make(chan struct{}),
 	}
 	j.room.L = &j.mu
-	stream, err := j.ensureStream(ctx)
-	if err != nil {
+	if err := j.start(ctx); err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	j.used = int64(stream.CachedInfo().State.Bytes)
-	if err := j.pub.open(j); err != nil {
-		return nil, fmt.Errorf("open journal: %w", err)
-	}
-	j.stopped.Go(j.pub.run)
 	j.stopped.Go(j.watch)
 	if err := j.hello().Wait(ctx); err != nil {
 		_ = j.Close(ctx)
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
 	return j, nil
+}
+
+// start begins to store events.
+func (j *Journal) start(ctx context.Context) error {
+	if j.opts.Log != nil {
+		j.used, j.idle = j.opts.Log.Size(), true
+		j.commit = newCommitter(j, j.opts.Log)
+		j.stopped.Go(j.commit.run)
+		return nil
+	}
+	j.nc = j.opts.JetStream.Conn()
+	stream, err := j.ensureStream(ctx)
+	if err != nil {
+		return err
+	}
+	j.used = int64(stream.CachedInfo().State.Bytes)
+	j.pub = &publisher{}
+	if err := j.pub.open(j); err != nil {
+		return err
+	}
+	j.stopped.Go(j.pub.run)
+	return nil
 }
 
 func (j *Journal) ensureStream(ctx context.Context) (jetstream.Stream, error) {
@@ -313,7 +333,7 @@ func (j *Journal) Close(ctx context.Context) error {
 	}
 	j.mu.Unlock()
 	// What was taken before closed was set is still published.
-	for !j.drained() && ctx.Err() == nil && j.pub.usable() {
+	for !j.drained() && ctx.Err() == nil && j.usable() {
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Millisecond):
@@ -331,4 +351,11 @@ func (j *Journal) drained() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.pending == 0
+}
+
+// usable reports whether what is pending can still be stored.
+func (j *Journal) usable() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.refusal == nil || j.full || errors.Is(j.refusal, ErrClosed)
 }

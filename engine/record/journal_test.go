@@ -27,8 +27,13 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // readAllEvents reads the journal's events of every session.
 func readAllEvents(t *testing.T, js jetstream.JetStream) []Event {
 	t.Helper()
+	return allEvents(t, VerifyOptions{Journal: js})
+}
+
+func allEvents(t *testing.T, opts VerifyOptions) []Event {
+	t.Helper()
 	var events []Event
-	v := &verifier{opts: VerifyOptions{Journal: js}}
+	v := &verifier{opts: opts}
 	err := v.journal(t.Context(), func(_ uint64, f Frame) {
 		if err := f.Each(func(e Event, _ []byte) error { events = append(events, e); return nil }); err != nil {
 			t.Error(err)

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,10 +30,10 @@ func kills(t *testing.T) int {
 
 // runUntilKilled starts a child and kills it, at some moment after it is
 // ready. It adds the events that were acknowledged to acked.
-func runUntilKilled(t *testing.T, dir string, acked map[ulid.ULID]uint64) {
+func runUntilKilled(t *testing.T, role string, acked map[ulid.ULID]uint64) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "REGATE_TEST_CHILD="+dir)
+	cmd.Env = append(os.Environ(), "REGATE_TEST_CHILD="+role)
 	cmd.Stderr = t.Output()
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -75,45 +76,56 @@ func runUntilKilled(t *testing.T, dir string, acked map[ulid.ULID]uint64) {
 // After each kill, an auditor finds every acknowledged event in what is left;
 // in the end all of it is archived and closed.
 func TestKillLosesNothingAcknowledged(t *testing.T) {
-	dir := t.TempDir()
-	acked := map[ulid.ULID]uint64{}
-	for range kills(t) {
-		runUntilKilled(t, dir, acked)
+	onBoth(t, func(t *testing.T, newRig func(testing.TB, string, func(*JournalOptions)) *rig) {
+		dir := t.TempDir()
+		acked := map[ulid.ULID]uint64{}
+		for range kills(t) {
+			killOnce(t, dir, acked)
+			if t.Failed() {
+				return
+			}
+		}
+		events := 0
+		for _, seq := range acked {
+			events += int(seq)
+		}
+		t.Logf("%d sessions, %d acknowledged events", len(acked), events)
 
-		st := openState(t, filepath.Join(dir, "state"))
-		report, err := Verify(t.Context(), VerifyOptions{
-			Bucket: openBucket(t, filepath.Join(dir, "archive")), Spool: filepath.Join(dir, "spool"),
-			Journal: st.JetStream(), Key: testPublic,
-		})
+		r := newRig(t, dir, func(o *JournalOptions) { o.Gateway = "child" })
+		flush(t, r.recorder)
+		report, err := Verify(t.Context(), VerifyOptions{Bucket: r.bucket, Key: testPublic})
 		if err != nil {
 			t.Fatal(err)
 		}
 		wantOK(t, report)
 		wantAcked(t, report, acked)
-		closeState(t, st)
-		if t.Failed() {
-			return
+		for _, s := range report.Sessions {
+			if s.State != "closed" || !s.Signed {
+				t.Errorf("session %s is %s, signed: %v", s.ID, s.State, s.Signed)
+			}
 		}
-	}
-	events := 0
-	for _, seq := range acked {
-		events += int(seq)
-	}
-	t.Logf("%d sessions, %d acknowledged events", len(acked), events)
+	})
+}
 
-	r := newRig(t, dir, func(o *JournalOptions) { o.Gateway = "child" })
-	flush(t, r.recorder)
-	report, err := Verify(t.Context(), VerifyOptions{Bucket: r.bucket, Key: testPublic})
+// killOnce runs a child until it is killed, and verifies what it left.
+func killOnce(t *testing.T, dir string, acked map[ulid.ULID]uint64) {
+	t.Helper()
+	opts := VerifyOptions{Bucket: openBucket(t, filepath.Join(dir, "archive")), Spool: filepath.Join(dir, "spool"), Key: testPublic}
+	if strings.HasSuffix(t.Name(), "/log") {
+		runUntilKilled(t, "log:"+dir, acked)
+		opts.Log = filepath.Join(dir, "journal")
+	} else {
+		runUntilKilled(t, dir, acked)
+		st := openState(t, filepath.Join(dir, "state"))
+		defer closeState(t, st)
+		opts.Journal = st.JetStream()
+	}
+	report, err := Verify(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	wantOK(t, report)
 	wantAcked(t, report, acked)
-	for _, s := range report.Sessions {
-		if s.State != "closed" || !s.Signed {
-			t.Errorf("session %s is %s, signed: %v", s.ID, s.State, s.Signed)
-		}
-	}
 }
 
 func wantAcked(t *testing.T, report *Report, acked map[ulid.ULID]uint64) {

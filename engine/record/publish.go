@@ -143,13 +143,6 @@ func (p *publisher) run() {
 	}
 }
 
-// usable reports whether what is pending can still be stored.
-func (p *publisher) usable() bool {
-	p.j.mu.Lock()
-	defer p.j.mu.Unlock()
-	return p.j.refusal == nil || p.j.full || errors.Is(p.j.refusal, ErrClosed)
-}
-
 // send seals a frame and publishes it. The client copies the bytes.
 func (p *publisher) send(f *frame) error {
 	p.seq++
@@ -397,16 +390,15 @@ func (j *Journal) settled(f *frame) {
 // abandon fails what is still pending when the journal stops.
 func (p *publisher) abandon() {
 	p.fail(ErrClosed)
-	p.j.mu.Lock()
-	p.j.setRefusal(ErrClosed, false)
-	p.j.mu.Unlock()
-	for _, w := range p.j.writers() {
-		w.mu.Lock()
-		if w.closing != nil {
-			w.closing.settle(ErrClosed)
-			w.closing = nil
-		}
-		w.closed = true
-		w.mu.Unlock()
+	p.j.abandon()
+}
+
+// abandon fails the Closes that still wait.
+func (j *Journal) abandon() {
+	j.mu.Lock()
+	j.setRefusal(ErrClosed, false)
+	j.mu.Unlock()
+	for _, w := range j.writers() {
+		w.abandon()
 	}
 }

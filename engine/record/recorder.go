@@ -41,6 +41,8 @@ const (
 // RecorderOptions says where recordings go.
 type RecorderOptions struct {
 	JetStream jetstream.JetStream
+	// Log is the journal instead, as for JournalOptions.
+	Log *Log
 	// Name of this recorder, "main" when empty. Two recorders with different
 	// names both archive everything and arrive at the same files; each needs a
 	// Dir of its own.
@@ -62,21 +64,18 @@ type RecorderOptions struct {
 // acknowledged to the journal when it is on the recorder's disk, and removed
 // from there when the archive has it.
 type Recorder struct {
-	opts     RecorderOptions
-	log      logrus.FieldLogger
-	lock     *os.File
-	stream   jetstream.Stream
-	consumer jetstream.Consumer
-
-	position uint64 // stream sequence of the last message taken; owned by run, like what follows
-	live     map[ulid.ULID]*session
-	epochs   map[string]ulid.ULID // the newest of each gateway
-	frames   map[ulid.ULID]uint64 // the last frame of each epoch
-	touched  map[*session]struct{}
-	rows     []*seqDecision
-	late     map[string][]byte // raw frames with events of sessions that had ended
-	purged   uint64
-	purgeAt  time.Time
+	opts    RecorderOptions
+	log     logrus.FieldLogger
+	lock    *os.File
+	feed    feed // owned by run, like what follows
+	live    map[ulid.ULID]*session
+	epochs  map[string]ulid.ULID // the newest of each gateway
+	frames  map[ulid.ULID]uint64 // the last frame of each epoch
+	touched map[*session]struct{}
+	rows    []*seqDecision
+	late    map[string][]byte // raw frames with events of sessions that had ended
+	purged  uint64
+	purgeAt time.Time
 
 	uploads chan *session
 	settled chan *session
@@ -85,7 +84,7 @@ type Recorder struct {
 	wg      sync.WaitGroup
 
 	failure atomic.Pointer[error]
-	reached atomic.Uint64 // stream sequence that is durable
+	reached atomic.Uint64 // place in the journal up to which everything is durable
 	waiting atomic.Int64  // sessions that have ended and are not archived
 }
 
@@ -132,8 +131,8 @@ func (r *Recorder) open(ctx context.Context) error {
 	switch {
 	case !gatewayName.MatchString(r.opts.Name):
 		return fmt.Errorf("its name must be 1 to 64 letters, digits, - or _, not %q", r.opts.Name)
-	case r.opts.JetStream == nil || r.opts.Bucket == nil || r.opts.Index == nil || r.opts.Dir == "":
-		return errors.New("JetStream, a directory, a bucket and an index are needed")
+	case (r.opts.JetStream == nil) == (r.opts.Log == nil) || r.opts.Bucket == nil || r.opts.Index == nil || r.opts.Dir == "":
+		return errors.New("a log or JetStream, a directory, a bucket and an index are needed")
 	case len(r.opts.Key) != ed25519.PrivateKeySize:
 		return errors.New("a signing key is needed")
 	}
@@ -144,14 +143,24 @@ func (r *Recorder) open(ctx context.Context) error {
 	if r.lock, err = lockSpool(r.opts.Dir); err != nil {
 		return err
 	}
+	if err := r.openFeed(ctx); err != nil {
+		return err
+	}
+	r.reached.Store(r.feed.position())
+	return r.loadSpool()
+}
+
+func (r *Recorder) openFeed(ctx context.Context) error {
 	instance, err := spoolInstance(r.opts.Dir)
 	if err != nil {
 		return err
 	}
-	if err := r.openConsumer(ctx, instance); err != nil {
-		return err
+	if r.opts.Log != nil {
+		r.feed, err = newLogFeed(r.opts.Log, consumerPrefix+r.opts.Name, instance, r.opts.Takeover)
+	} else {
+		r.feed, err = newStreamFeed(ctx, r.opts.JetStream, r.opts.Name, instance, r.opts.Takeover, r.log)
 	}
-	return r.loadSpool()
+	return err
 }
 
 // spoolInstance returns the spool's own name, made once.
@@ -163,41 +172,6 @@ func spoolInstance(dir string) (string, error) {
 		return id, writeFile(path, []byte(id+"\n"), 0o600)
 	}
 	return strings.TrimSpace(string(raw)), err
-}
-
-func (r *Recorder) openConsumer(ctx context.Context, instance string) error {
-	stream, err := r.opts.JetStream.Stream(ctx, StreamName)
-	if err != nil {
-		return fmt.Errorf("stream %s: %w", StreamName, err)
-	}
-	r.stream = stream
-	name := consumerPrefix + r.opts.Name
-	if old, err := stream.Consumer(ctx, name); err == nil {
-		owner := old.CachedInfo().Config.Metadata[instanceKey]
-		if owner != instance && !r.opts.Takeover {
-			return fmt.Errorf("recorder %q belongs to another spool (%s, not %s): give this one another name", r.opts.Name, owner, instance)
-		}
-	} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return fmt.Errorf("consumer %s: %w", name, err)
-	}
-	r.consumer, err = stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
-		Durable:       name,
-		Description:   "regate: archives the journal",
-		DeliverPolicy: jetstream.DeliverAllPolicy,
-		AckPolicy:     jetstream.AckAllPolicy,
-		AckWait:       5 * time.Second, // what is delivered again is known and skipped
-		MaxAckPending: 1 << 14,
-		Metadata:      map[string]string{instanceKey: instance},
-	})
-	if err != nil {
-		return fmt.Errorf("consumer %s: %w", name, err)
-	}
-	r.position = r.consumer.CachedInfo().AckFloor.Stream
-	if first := stream.CachedInfo().State.FirstSeq; first > 0 {
-		r.position = max(r.position, first-1)
-	}
-	r.reached.Store(r.position)
-	return nil
 }
 
 // loadSpool finds the sessions that an earlier run left behind.
@@ -275,9 +249,8 @@ func (r *Recorder) Flush(ctx context.Context) error {
 	for known := false; !known || r.reached.Load() < last || r.waiting.Load() > 0; {
 		var err error
 		if !known {
-			var stream jetstream.Stream
-			if stream, err = r.opts.JetStream.Stream(ctx, StreamName); err == nil {
-				last, known = stream.CachedInfo().State.LastSeq, true
+			if last, err = r.feed.last(ctx); err == nil {
+				known = true
 				continue
 			}
 		}

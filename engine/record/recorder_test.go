@@ -79,7 +79,7 @@ func TestTwoRecordersArriveAtTheSameFiles(t *testing.T) {
 
 func TestRecorderIsAlone(t *testing.T) {
 	dir := t.TempDir()
-	r := newRig(t, dir, nil)
+	r := newStreamRig(t, dir, nil)
 	opts := RecorderOptions{
 		JetStream: r.state.JetStream(), Dir: filepath.Join(dir, "spool"), Bucket: r.bucket, Index: r.index, Key: testKey,
 	}
@@ -103,7 +103,7 @@ func TestRecorderIsAlone(t *testing.T) {
 // and changes nothing.
 func TestDeliveredAgain(t *testing.T) {
 	dir := t.TempDir()
-	r := newRig(t, dir, nil)
+	r := newStreamRig(t, dir, nil)
 	closed, _ := r.journal.Begin(Header{Protocol: "postgres", Subject: "alice"})
 	sampleTurn(closed, 1, "deny", "DROP")
 	must(t, closed.Close("done"))
@@ -119,7 +119,7 @@ func TestDeliveredAgain(t *testing.T) {
 		if err := r.state.JetStream().DeleteConsumer(t.Context(), StreamName, consumerPrefix+"main"); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 			t.Fatal(err)
 		}
-		r.recorder = openRecorder(t, r.state, r.bucket, r.index, "main", filepath.Join(dir, "spool"))
+		r.restartRecorder()
 		flush(t, r.recorder)
 	}
 	after, err := r.index.Sessions(t.Context(), SessionFilter{})
@@ -151,7 +151,7 @@ func TestSpoolThatEndsInsideAnEvent(t *testing.T) {
 	known := w.Events()
 	must(t, sampleTurn(w, 2, "allow", "SELECT 2"))
 	var next []byte
-	for _, e := range readAllEvents(t, r.state.JetStream()) {
+	for _, e := range r.events(t) {
 		if e.Session == w.ID() && e.Seq > known {
 			next = e.Encode(next)
 		}
@@ -164,7 +164,7 @@ func TestSpoolThatEndsInsideAnEvent(t *testing.T) {
 			wantOK(t, r.verify(t))
 		}
 	}
-	r.recorder = openRecorder(t, r.state, r.bucket, r.index, "main", filepath.Join(dir, "spool"))
+	r.restartRecorder()
 	must(t, w.Close("done"))
 	flush(t, r.recorder)
 	wantOK(t, r.verify(t))
@@ -201,7 +201,7 @@ func TestStoreThatFails(t *testing.T) {
 // TestDamagedFrameIsKeptAside: what is no frame does not stop the others.
 func TestDamagedFrameIsKeptAside(t *testing.T) {
 	dir := t.TempDir()
-	r := newRig(t, dir, nil)
+	r := newStreamRig(t, dir, nil)
 	if _, err := r.state.JetStream().Publish(t.Context(), subjectPrefix+"test", []byte("not a frame")); err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func TestDamagedFrameIsKeptAside(t *testing.T) {
 // and not a frame more.
 func TestJournalIsEmptied(t *testing.T) {
 	dir := t.TempDir()
-	r := newRig(t, dir, nil)
+	r := newStreamRig(t, dir, nil)
 	w, _ := r.journal.Begin(Header{Protocol: "postgres", Subject: "alice"})
 	eventually(t, "purge", func() bool {
 		must(t, sampleTurn(w, 1, "allow", "SELECT 1"))

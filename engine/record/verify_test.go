@@ -229,8 +229,7 @@ func TestVerifyFindsMissingSession(t *testing.T) {
 	if len(report.Missing) != 1 || report.Missing[0].Count != 1 || report.Missing[0].Numbers != "2" || report.Missing[0].Ended {
 		t.Errorf("missing in the archive alone: %+v", report.Missing)
 	}
-	st := openState(t, filepath.Join(dir, "state"))
-	full := &rig{dir: dir, state: st, bucket: openBucket(t, archive)}
+	full := &rig{dir: dir, log: openLog(t, filepath.Join(dir, "journal")), bucket: openBucket(t, archive)}
 	report = full.verify(t)
 	if report.OK || !strings.Contains(report.Problems[len(report.Problems)-1].String(), "session 2 of 4 not found") {
 		t.Errorf("with journal and spool: %v", report.Problems)

@@ -8,8 +8,8 @@ import (
 // watchEvery is how often a journal looks at the room it has.
 const watchEvery = 500 * time.Millisecond
 
-// watch keeps the count of the stream's bytes true (the recorder removes what
-// it has archived, and other gateways share the stream), and takes events
+// watch keeps the count of the stored bytes true (the recorder removes what it
+// has archived, and other gateways share a stream), and takes events
 // again when a full journal has room.
 func (j *Journal) watch() {
 	tick := time.NewTicker(watchEvery)
@@ -55,6 +55,9 @@ func (j *Journal) roomAgain() bool {
 }
 
 func (j *Journal) stored() (int64, error) {
+	if j.opts.Log != nil {
+		return j.opts.Log.Size(), nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), j.opts.Timeout)
 	defer cancel()
 	stream, err := j.opts.JetStream.Stream(ctx, StreamName)

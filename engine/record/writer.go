@@ -39,6 +39,7 @@ type Writer struct {
 	reason   string // of gaps and refused
 
 	closing     *Ack // a Close that waits for the journal to come back
+	receipt     *Ack // of the last try to do that Close
 	closeReason string
 
 	hasher  hash.Hash
@@ -234,22 +235,44 @@ func (w *Writer) lost(seq uint64, after Hash, cause error) {
 func (w *Writer) recovered() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closing != nil {
-		reason, waiting := w.closeReason, w.closing
-		ack, err := w.close(reason)
-		if err != nil {
-			return // down again; the next recovery comes back here
+	if w.closing == nil {
+		if !w.closed && w.lossy() {
+			_ = w.declare() // refused again: it stays to be declared
 		}
-		w.closing = nil
-		go func() {
-			<-ack.done
-			waiting.settle(ack.err)
-		}()
 		return
 	}
-	if !w.closed && w.lossy() {
-		_ = w.declare() // refused again: it stays to be declared
+	if w.receipt != nil {
+		if done, err := w.receipt.Ready(); !done || err == nil {
+			return // under way, or just stored
+		}
 	}
+	receipt, err := w.close(w.closeReason)
+	if err != nil {
+		return // down again; the next recovery comes back here
+	}
+	w.receipt = receipt
+	waiting := w.closing
+	go func() {
+		<-receipt.done
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		// Where the receipt is lost too, the next recovery comes back here.
+		if receipt.err == nil && w.closing == waiting {
+			w.closing = nil
+			waiting.settle(nil)
+		}
+	}()
+}
+
+// abandon ends the session without a receipt: the journal stops.
+func (w *Writer) abandon() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closing != nil {
+		w.closing.settle(ErrClosed)
+		w.closing = nil
+	}
+	w.closed = true
 }
 
 // Close ends the session with a signed receipt. While the journal is down the
