@@ -138,6 +138,14 @@ type commonDocument struct {
 	Usage      *Spent         `json:"usage"`      // what was used before, across sessions; null when no policy reads it or it is not known
 }
 
+// sqlVerbs are the verbs that the analysis of SQL gives.
+var sqlVerbs = []string{
+	"alter", "analyze", "begin", "call", "checkpoint", "close", "cluster", "comment", "commit", "commit prepared", "connect", "copy",
+	"create", "deallocate", "delete", "discard", "do", "drop", "execute", "fetch", "grant", "insert", "listen", "load", "lock", "merge",
+	"move", "notify", "prepare transaction", "refresh", "reindex", "revoke", "rollback", "rollback prepared", "savepoint", "select",
+	"set", "show", "truncate", "unknown", "unlisten", "update", "vacuum",
+}
+
 var enums = map[string][]string{
 	"commonDocument.schema":       {Schema},
 	"commonDocument.stage":        {string(StageSession), string(StageRequest), string(StageResponse)},
@@ -179,11 +187,20 @@ var enums = map[string][]string{
 	"MCPMessage.direction":        {"to_server", "to_client"},
 	"MCPTool.pin":                 {"", "unknown", "new", "approved", "changed"},
 	"Field.derivation":            {string(Exact), string(Derived), string(Constant), string(Opaque)},
-	"SQLAction.explain":           {"", "plan", "analyze"},
-	"SQLTable.access":             {"read", "insert", "update", "delete", "truncate", "lock", "ddl"},
-	"SQL.mode":                    {"simple", "extended", "function_call"},
-	"SQLStatement.copy_to":        {"", "stdout", "stdin", "file", "program"},
-	"Parameter.encoding":          {"text", "base64"},
+	"SQLAction.verb":              sqlVerbs,
+	"SQLAction.verbs":             sqlVerbs,
+	"SQLResource.kind":            {"table", "database", "function", "schema", "setting", "role", "none", "unknown"},
+	"SQLTable.kind": {
+		"table", "view", "materialized_view", "partitioned_table", "foreign_table", "sequence", "temporary", "unknown",
+	},
+	"SQLStatement.transaction": {
+		"", "begin", "commit", "rollback", "savepoint", "release", "rollback to", "prepare transaction", "commit prepared", "rollback prepared",
+	},
+	"SQLAction.explain":    {"", "plan", "analyze"},
+	"SQLTable.access":      {"read", "insert", "update", "delete", "truncate", "lock", "ddl"},
+	"SQL.mode":             {"simple", "extended", "function_call"},
+	"SQLStatement.copy_to": {"", "stdout", "stdin", "file", "program"},
+	"Parameter.encoding":   {"text", "base64"},
 }
 
 // generated are the schemas: the document's type, and what JSONSchema or
