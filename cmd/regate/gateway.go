@@ -154,11 +154,13 @@ func (g *gateway) openRecord(ctx context.Context, takeover bool) error {
 		return err
 	}
 	opts := record.JournalOptions{
-		JetStream: g.state.JetStream(), Gateway: c.Gateway, Key: key, MaxBytes: int64(c.Journal.MaxBytes),
+		Gateway: c.Gateway, Key: key, MaxBytes: int64(c.Journal.MaxBytes),
 		Replicas: g.cfg.State.NATS.Replicas, Version: readBuildInfo().Version, Logger: g.log.WithField("component", "journal"),
 	}
-	if g.cfg.State.NATS.URL == "" {
-		opts.FreeBytes = g.state.FreeBytes
+	if g.cfg.State.NATS.URL != "" {
+		opts.JetStream = g.state.JetStream()
+	} else if err := g.openLog(&opts); err != nil {
+		return err
 	}
 	if g.journal, err = record.OpenJournal(ctx, opts); err != nil {
 		return err
@@ -170,6 +172,20 @@ func (g *gateway) openRecord(ctx context.Context, takeover bool) error {
 	// every session along.
 	g.onClose("journal", g.journal.Close)
 	return err
+}
+
+// openLog opens the journal of a gateway that has no cluster: files beside the
+// embedded store.
+func (g *gateway) openLog(opts *record.JournalOptions) error {
+	log, err := record.OpenLog(filepath.Join(g.cfg.State.Dir, "journal"), record.LogOptions{
+		Sync: g.cfg.State.Sync == state.SyncAlways, Segment: min(record.SegmentBytes, int64(g.cfg.Record.Journal.MaxBytes)/16),
+	})
+	if err != nil {
+		return err
+	}
+	g.onClose("log", func(context.Context) error { return log.Close() })
+	opts.Log, opts.FreeBytes = log, g.state.FreeBytes
+	return nil
 }
 
 func (g *gateway) openRecorder(ctx context.Context, key ed25519.PrivateKey, takeover bool) error {
@@ -297,8 +313,7 @@ func (g *gateway) openPostgres(context.Context) error {
 		MaxMessage: int(c.MaxMessageBytes), MaxAnswer: int(c.MaxAnswerBytes),
 		Logger: g.log.WithField("component", "postgres"),
 	}
-	conf.Analyze.MaxBytes, conf.Analyze.MaxChain = int(c.SQL.MaxBytes), c.SQL.MaxChain
-	conf.Analyze.CacheBytes = none(int(c.SQL.CacheBytes))
+	conf.Analyze = analyzeOptions(g.cfg)
 	g.postgres, err = postgres.New(conf)
 	return err
 }

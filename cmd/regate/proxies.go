@@ -12,6 +12,7 @@ import (
 
 	"github.com/regate-dev/regate/engine/config"
 	"github.com/regate-dev/regate/proxies/postgres"
+	"github.com/regate-dev/regate/proxies/postgres/analyze"
 	"github.com/regate-dev/regate/proxies/postgres/handshake"
 	"github.com/regate-dev/regate/proxies/postgres/upstream"
 )
@@ -86,6 +87,11 @@ func checkUpstream(t postgres.Target) error {
 		return fmt.Errorf("target %q: %w", t.Name, err)
 	}
 	return nil
+}
+
+func analyzeOptions(cfg *config.Config) analyze.Options {
+	c := cfg.Postgres.SQL
+	return analyze.Options{MaxBytes: int(c.MaxBytes), MaxChain: c.MaxChain, CacheBytes: none(int(c.CacheBytes))}
 }
 
 // postgresFront is how a listener receives agents.
