@@ -166,7 +166,7 @@ func (g *gateway) openRecord(ctx context.Context, takeover bool) error {
 		return err
 	}
 	if c.Recorder {
-		err = g.openRecorder(ctx, key, takeover)
+		err = g.openRecorder(ctx, key, takeover, opts)
 	}
 	// The journal closes before the recorder, which then takes the end of
 	// every session along.
@@ -188,7 +188,7 @@ func (g *gateway) openLog(opts *record.JournalOptions) error {
 	return nil
 }
 
-func (g *gateway) openRecorder(ctx context.Context, key ed25519.PrivateKey, takeover bool) error {
+func (g *gateway) openRecorder(ctx context.Context, key ed25519.PrivateKey, takeover bool, journal record.JournalOptions) error {
 	c := g.cfg.Record
 	bucket, err := openArchive(ctx, c.Archive.URL)
 	if err != nil {
@@ -204,7 +204,7 @@ func (g *gateway) openRecorder(ctx context.Context, key ed25519.PrivateKey, take
 	}
 	g.onClose("index", func(context.Context) error { return index.Close() })
 	g.recorder, err = record.OpenRecorder(ctx, record.RecorderOptions{
-		JetStream: g.state.JetStream(), Name: c.RecorderName, Dir: filepath.Join(g.cfg.State.Dir, "spool"),
+		JetStream: journal.JetStream, Log: journal.Log, Name: c.RecorderName, Dir: filepath.Join(g.cfg.State.Dir, "spool"),
 		Bucket: bucket, Index: index, Key: key, Takeover: takeover, Logger: g.log,
 	})
 	if err != nil {

@@ -16,7 +16,6 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/regate-dev/regate/engine/record"
-	"github.com/regate-dev/regate/engine/state"
 	"github.com/regate-dev/regate/proxies/postgres/replay"
 )
 
@@ -40,16 +39,16 @@ func recordSessions(t *testing.T, dir string, count int) (ids []string) {
 	}
 	key, err := record.LoadOrCreateKey(filepath.Join(dir, "keys", "receipts.pem"))
 	check(err)
-	st, err := state.Open(ctx, state.Options{Dir: filepath.Join(dir, "nats")})
+	log, err := record.OpenLog(filepath.Join(dir, "journal"), record.LogOptions{})
 	check(err)
-	j, err := record.OpenJournal(ctx, record.JournalOptions{JetStream: st.JetStream(), Gateway: "gw", Key: key})
+	j, err := record.OpenJournal(ctx, record.JournalOptions{Log: log, Gateway: "gw", Key: key})
 	check(err)
 	bucket, err := openArchive(ctx, "file://"+filepath.Join(dir, "archive"))
 	check(err)
 	index, err := record.OpenIndex(filepath.Join(dir, "index.db"))
 	check(err)
 	r, err := record.OpenRecorder(ctx, record.RecorderOptions{
-		JetStream: st.JetStream(), Dir: filepath.Join(dir, "spool"), Bucket: bucket, Index: index, Key: key,
+		Log: log, Dir: filepath.Join(dir, "spool"), Bucket: bucket, Index: index, Key: key,
 	})
 	check(err)
 
@@ -61,7 +60,7 @@ func recordSessions(t *testing.T, dir string, count int) (ids []string) {
 	check(r.Close(ctx))
 	check(index.Close())
 	check(bucket.Close())
-	check(st.Close(ctx))
+	check(log.Close())
 	return ids
 }
 

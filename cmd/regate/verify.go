@@ -12,14 +12,12 @@ import (
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
-	"time"
 	"unicode"
 	"unicode/utf16"
 
 	"github.com/spf13/cobra"
 
 	"github.com/regate-dev/regate/engine/record"
-	"github.com/regate-dev/regate/engine/state"
 )
 
 func newVerifyCmd() *cobra.Command {
@@ -95,23 +93,19 @@ func verify(ctx context.Context, where *archiveFlags, sessions []string, allowMi
 		opts.Bucket = bucket
 	}
 	if where.journal != "" {
+		opts.Log = filepath.Join(where.journal, "journal")
 		// Opening would make a new, empty one.
-		if _, err := os.Stat(filepath.Join(where.journal, "nats")); err != nil {
+		if _, err := os.Stat(opts.Log); err != nil {
 			return nil, fmt.Errorf("journal: %s is no gateway's state folder: %w", where.journal, err)
 		}
-		st, err := state.Open(ctx, state.Options{Dir: filepath.Join(where.journal, "nats")})
-		if errors.Is(err, state.ErrLocked) {
+		release, err := record.HoldLog(opts.Log)
+		if errors.Is(err, record.ErrLocked) {
 			return nil, fmt.Errorf("%w: stop the gateway first, or leave --journal out", err)
 		}
 		if err != nil {
 			return nil, err
 		}
-		defer func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-			defer cancel()
-			_ = st.Close(ctx)
-		}()
-		opts.Journal = st.JetStream()
+		defer release()
 	}
 	return record.Verify(ctx, opts)
 }

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrLocked says that another process has the spool open.
-var ErrLocked = errors.New("in use by another recorder")
+// ErrLocked says that another process has the spool or the log open.
+var ErrLocked = errors.New("in use by another process")
 
 // lockSpool takes the directory's lock, which the kernel releases when the
 // process ends, however it ends.

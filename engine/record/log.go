@@ -21,9 +21,9 @@ const (
 	// recordHead is what the log puts before a frame, in bytes: the frame's
 	// length and a CRC-32C of length and frame, both big-endian.
 	recordHead = 8
-	// segmentBytes is where a segment counts as full. Whole segments are
+	// SegmentBytes is where a segment counts as full. Whole segments are
 	// removed, so it bounds what the log holds for nothing.
-	segmentBytes = 16 << 20
+	SegmentBytes = 16 << 20
 	segmentExt   = ".log"
 )
 
@@ -86,7 +86,7 @@ func OpenLog(dir string, opts LogOptions) (*Log, error) {
 		openFile: func(name string, flag int) (logFile, error) { return os.OpenFile(name, flag, 0o600) },
 	}
 	if l.segment <= 0 {
-		l.segment = segmentBytes
+		l.segment = SegmentBytes
 	}
 	var err error
 	if l.lock, err = lockSpool(dir); err == nil {
@@ -99,6 +99,16 @@ func OpenLog(dir string, opts LogOptions) (*Log, error) {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	return l, nil
+}
+
+// HoldLog keeps every gateway from opening the log in dir until release is
+// called, and changes nothing in it. ErrLocked: one has it open.
+func HoldLog(dir string) (release func() error, err error) {
+	lock, err := lockSpool(dir)
+	if err != nil {
+		return nil, fmt.Errorf("hold log: %w", err)
+	}
+	return lock.Close, nil
 }
 
 func segmentPath(dir string, base uint64) string {

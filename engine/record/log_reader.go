@@ -128,7 +128,7 @@ func (r *logReader) skip(limit uint64) (from uint64, rest []byte, err error) {
 		to = r.to
 	}
 	if r.file != nil {
-		rest = make([]byte, min(to-from, segmentBytes+MaxFrame))
+		rest = make([]byte, min(to-from, SegmentBytes+MaxFrame))
 		n, _ := r.file.ReadAt(rest, int64(from-r.base))
 		rest = rest[:n]
 	}
