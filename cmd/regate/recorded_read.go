@@ -194,7 +194,7 @@ func (r *sessionReader) event(e record.Event) error {
 		if err != nil {
 			return nil
 		}
-		key := requestID(d) + " " + d.Stage
+		key := d.ID + " " + d.Stage
 		req, ok := r.pending[key]
 		delete(r.pending, key)
 		at := time.Unix(0, d.Time).UTC()
@@ -215,15 +215,6 @@ func (r *sessionReader) event(e record.Event) error {
 		}
 	}
 	return nil
-}
-
-// requestID names the request that a decision is of: at stage response the
-// decision has an id of its own.
-func requestID(d record.Decision) string {
-	if n := len(d.ID) - 1; n > 0 && d.Stage == string(input.StageResponse) && d.ID[n] == 'r' {
-		return d.ID[:n]
-	}
-	return d.ID
 }
 
 // flush sends what was gathered, and then err.
