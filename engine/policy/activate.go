@@ -226,7 +226,7 @@ func findPackages(modules map[string]*ast.Module, annotations *ast.AnnotationSet
 		p := byName[name]
 		if p == nil {
 			owner, _, _ := strings.Cut(name, ".")
-			p = &pkg{name: name, owner: owner, path: m.Package.Path}
+			p = &pkg{name: name, owner: owner, path: m.Package.Path, file: id}
 			if annotations != nil {
 				if a := annotations.GetPackageScope(m.Package); a != nil {
 					problems = append(problems, p.configure(a)...)

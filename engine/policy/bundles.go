@@ -216,6 +216,9 @@ func (e *Engine) startBundles(ctx context.Context, store storage.Store) error {
 	var remote []Bundle
 	e.local = &localBundles{engine: e, store: store}
 	for _, b := range e.cfg.Bundles {
+		if b.Shadow {
+			continue // each has a world of its own
+		}
 		for _, id := range b.ids() {
 			e.owners[id] = b.Name
 		}

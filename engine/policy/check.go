@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"io"
+	"maps"
 	"regexp"
 	"strconv"
 	"strings"
@@ -36,16 +37,21 @@ func (c Config) Inspect(ctx context.Context) (map[string]BundleRef, []BundleProb
 	quiet := logrus.New()
 	quiet.SetOutput(io.Discard)
 	e := &Engine{cfg: c, log: quiet, owners: map[string]string{}, bundles: map[string]*BundleStatus{}}
+	e.ctx, e.stop = context.WithCancel(ctx)
+	defer e.stop()
 	newest, err := openSequences(c.Dir)
 	if err != nil {
 		return nil, []BundleProblem{{Text: err.Error()}}
 	}
 	e.newest = newest
 	refs := map[string]BundleRef{}
-	note := func(next *snapshot) { refs = next.bundles }
+	note := func(next *snapshot) {
+		maps.Copy(refs, next.bundles)
+		e.current.Store(next)
+	}
 	l := &localBundles{engine: e, store: &gatedStore{Store: inmem.New(), check: e.check, commit: note, closed: e.isClosed}}
 	for _, b := range c.Bundles {
-		if !b.IsLocal() {
+		if !b.IsLocal() || b.Shadow {
 			continue
 		}
 		for _, id := range b.ids() {
@@ -55,6 +61,11 @@ func (c Config) Inspect(ctx context.Context) (map[string]BundleRef, []BundleProb
 		l.add(b)
 	}
 	l.load(ctx)
+	for _, b := range c.Bundles {
+		if b.IsLocal() && b.Shadow {
+			e.bundles[b.Name] = &BundleStatus{Name: b.Name, Errors: e.newWorld(b).inspect(ctx, refs)}
+		}
+	}
 	var out []BundleProblem
 	for _, b := range c.Bundles {
 		if !b.IsLocal() {

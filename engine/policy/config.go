@@ -61,6 +61,10 @@ type Bundle struct {
 	Polling Polling
 	// Auth holds credentials for a remote source. Nil: none.
 	Auth *Auth
+	// Shadow: the bundle decides nothing. It is evaluated beside what does, in a
+	// world of its own where it stands in for the bundles whose roots it has, and
+	// what it would change is counted. It may be missing or broken.
+	Shadow bool
 	// AllowRollback takes a revision that is older than one that was in force.
 	AllowRollback bool
 	// MaxBytes bounds the bundle, packed and unpacked. 0 means 64 MiB.

@@ -38,6 +38,8 @@ type Engine struct {
 	manager *plugins.Manager
 	pollers []*poller
 	local   *localBundles
+	worlds  []*world // one for each shadow bundle
+	flips   *flips
 	owners  map[string]string // OPA's name of a bundle → configured name
 	newest  *sequences
 	shadow  chan shadowJob
@@ -67,8 +69,34 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = defaultTimeout
 	}
+	e := prepare(cfg)
+	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
+	e.values = opacache.NewInterQueryValueCache(e.ctx, nil)
+	var err error
+	if e.newest, err = openSequences(cfg.Dir); err != nil {
+		e.stop()
+		return nil, err
+	}
+	for _, b := range cfg.Bundles {
+		if b.Shadow {
+			e.worlds = append(e.worlds, e.newWorld(b))
+		}
+	}
+	store := &gatedStore{Store: inmem.New(), check: e.check, keep: e.keep, commit: e.commit, closed: e.isClosed}
+	if err = e.startBundles(ctx, store); err == nil {
+		err = e.startWorlds(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, e.Close(context.WithoutCancel(ctx)))
+	}
+	e.background.Go(e.runShadow)
+	return e, nil
+}
+
+// prepare is an engine that has not begun to load or to evaluate.
+func prepare(cfg Config) *Engine {
 	e := &Engine{
-		cfg: cfg, log: cfg.Logger, metrics: metrics(),
+		cfg: cfg, log: cfg.Logger, metrics: metrics(), flips: newFlips(),
 		owners: map[string]string{}, bundles: map[string]*BundleStatus{}, subscribers: map[int]chan struct{}{},
 		shadow:   make(chan shadowJob, shadowQueue),
 		noBundle: &Ruling{Reasons: []Reason{engineReason(ReasonNoBundle)}, Obligations: []Obligation{}, Errors: []string{}},
@@ -78,24 +106,12 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		quiet.SetOutput(io.Discard)
 		e.log = quiet
 	}
-	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
-	e.values = opacache.NewInterQueryValueCache(e.ctx, nil)
 	for _, b := range cfg.Bundles {
-		e.bundles[b.Name] = &BundleStatus{Name: b.Name, Source: b.source(), State: statePending, Errors: []string{}}
+		if !b.Shadow {
+			e.bundles[b.Name] = &BundleStatus{Name: b.Name, Source: b.source(), Mode: modeEnforce, State: statePending, Errors: []string{}}
+		}
 	}
-
-	var err error
-	if e.newest, err = openSequences(cfg.Dir); err != nil {
-		e.stop()
-		return nil, err
-	}
-	store := &gatedStore{Store: inmem.New(), check: e.check, keep: e.keep, commit: e.commit, closed: e.isClosed}
-	if err := e.startBundles(ctx, store); err != nil {
-		e.stop()
-		return nil, err
-	}
-	e.background.Go(e.runShadow)
-	return e, nil
+	return e
 }
 
 // check builds the snapshot that a candidate would put in force.
@@ -107,7 +123,13 @@ func (e *Engine) check(c candidate) (*snapshot, error) {
 	}
 	next.allowFrom = e.cfg.AllowFrom
 	next.cache = newCache(e.cfg.Cache)
+	next.candidate, next.beside = c, e.beside
 	next.bundles = e.refs(c)
+	for _, p := range next.packages {
+		if id, ok := owningBundle(c.bundles, p.file); ok {
+			p.bundle = e.owners[id]
+		}
+	}
 	for name := range e.bundles {
 		if _, ok := next.bundles[name]; !ok {
 			next.missing = append(next.missing, name)
@@ -207,8 +229,18 @@ func (e *Engine) commit(next *snapshot) {
 	}
 	e.counters.activations.Add(1)
 	e.inForce(next)
+	for _, w := range e.worlds {
+		select {
+		case w.based <- struct{}{}:
+		default:
+		}
+	}
 	names := slices.Sorted(maps.Keys(next.bundles))
-	e.log.WithFields(logrus.Fields{"snapshot": next.id, "bundles": names, "packages": len(next.packages), "missing": next.missing}).Info("policies in force")
+	what := "policies in force"
+	if next.base > 0 {
+		what = "a shadow bundle is evaluated beside the policies in force"
+	}
+	e.log.WithFields(logrus.Fields{"snapshot": next.id, "bundles": names, "packages": len(next.packages), "missing": next.missing}).Info(what)
 	e.announce()
 }
 
@@ -229,7 +261,7 @@ func (e *Engine) Reads(p input.Protocol, path ...string) bool {
 	}
 	found := slices.ContainsFunc(s.packages, func(c *pkg) bool {
 		return (c.protocols == nil || slices.Contains(c.protocols, string(p))) && c.reads.reads(path...)
-	})
+	}) || e.worldsRead(p, path)
 	if key.protocol != "" {
 		s.asked.Store(key, found)
 	}
@@ -251,6 +283,11 @@ func (e *Engine) Refresh(ctx context.Context) error {
 			return fmt.Errorf("ask for bundle %q: %w", p.bundle.Name, err)
 		}
 	}
+	for _, w := range e.worlds {
+		if err := w.inner.Refresh(ctx); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -263,16 +300,21 @@ func (e *Engine) Close(ctx context.Context) error {
 	e.current.Store(nil)
 	e.mu.Unlock()
 	e.stop()
-	done := make(chan struct{})
+	done := make(chan error, 1)
 	go func() {
-		defer close(done)
-		e.local.close()
+		err := e.closeWorlds(ctx)
+		if e.local != nil {
+			e.local.close()
+		}
 		e.background.Wait()
-		e.manager.Stop(ctx)
+		if e.manager != nil { // the start failed
+			e.manager.Stop(ctx)
+		}
+		done <- err
 	}()
 	select {
-	case <-done:
-		return nil
+	case err := <-done:
+		return err
 	case <-ctx.Done():
 		return fmt.Errorf("close the policy engine: %w", context.Cause(ctx))
 	}

@@ -102,7 +102,7 @@ func (e *Engine) evaluate(ctx context.Context, p *plan, doc *input.Document) (r 
 	}
 	r = combine(f, sets)
 	r.Bundles, r.Evaluated, r.Shadow = s.bundles, p.evaluated, p.shadows
-	if len(p.shadow) > 0 {
+	if len(p.shadow) > 0 || len(e.worlds) > 0 {
 		e.queueShadow(p, in, doc, f, sets, r)
 	}
 	return r, true

@@ -152,9 +152,10 @@ type BundleRef struct {
 }
 
 // ShadowRuling is what the enforced packages and one shadow package would have
-// decided together.
+// decided together, or what would be decided with a shadow bundle in force.
 type ShadowRuling struct {
-	Package     string       `json:"package"`
+	Bundle      string       `json:"bundle"`  // the shadow bundle; "" where a package is in shadow
+	Package     string       `json:"package"` // "" where a whole bundle is
 	Effect      Effect       `json:"effect"`
 	Reasons     []Reason     `json:"reasons"`
 	Obligations []Obligation `json:"obligations"`

@@ -41,18 +41,31 @@ func (e *Engine) runShadow() {
 		case job := <-e.shadow:
 			report := ShadowReport{Document: &job.doc, Ruling: job.ruling}
 			for i := range job.plan.shadow {
-				r := e.askShadow(job, &job.plan.shadow[i])
-				e.counters.shadowEvaluations.Add(1)
-				if r.Effect != job.ruling.Effect {
-					e.counters.shadowFlips.Add(1)
-					e.logFlip(&job, &r)
-				}
+				q := &job.plan.shadow[i]
+				r := e.askShadow(job, q)
+				e.note(&job, q.pkg.bundle, &r)
 				report.Shadow = append(report.Shadow, r)
+			}
+			for _, w := range e.worlds {
+				if r, ok := w.ask(&job); ok {
+					e.note(&job, w.name, &r)
+					report.Shadow = append(report.Shadow, r)
+				}
 			}
 			if e.cfg.OnShadow != nil {
 				e.cfg.OnShadow(report)
 			}
 		}
+	}
+}
+
+// note counts what one shadow ruling would have changed.
+func (e *Engine) note(job *shadowJob, bundle string, r *ShadowRuling) {
+	e.counters.shadowEvaluations.Add(1)
+	e.flips.note(bundle, job.ruling, r, job.doc.Request.ID, job.doc.Time)
+	if r.Effect != job.ruling.Effect {
+		e.counters.shadowFlips.Add(1)
+		e.logFlip(job, r)
 	}
 }
 
@@ -64,7 +77,7 @@ func (e *Engine) logFlip(job *shadowJob, r *ShadowRuling) {
 		reasons[i] = r.Reasons[i].ID
 	}
 	log := e.log.WithFields(logrus.Fields{
-		"package": r.Package, "effect": job.ruling.Effect.String(), "would": r.Effect.String(),
+		"package": r.Package, "bundle": r.Bundle, "effect": job.ruling.Effect.String(), "would": r.Effect.String(),
 		"reasons": reasons, "request": job.doc.Request.ID, "stage": string(job.doc.Stage),
 	})
 	if len(r.Errors) > 0 {

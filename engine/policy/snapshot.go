@@ -21,6 +21,8 @@ type snapshot struct {
 	asked sync.Map // readsKey → bool: what Reads has answered
 
 	id          uint64
+	base        uint64    // of a shadow bundle's world: the enforced snapshot that it was made from
+	candidate   candidate // what it was made of
 	activatedAt time.Time
 	missing     []string             // configured bundles that were never active; any denies everything
 	bundles     map[string]BundleRef // by configured name
@@ -37,6 +39,7 @@ type snapshot struct {
 	plans   atomic.Pointer[map[planKey]*plan]
 	making  sync.Mutex
 	planIDs uint64
+	beside  func(planKey) readSet // what is read beside the packages here; nil: nothing
 
 	cache *cache // nil: off
 }
@@ -44,6 +47,8 @@ type snapshot struct {
 // pkg is one policy package.
 type pkg struct {
 	name         string // below regate.policies, e.g. "acme.sql"
+	file         string // id of its first module
+	bundle       string // configured name of the bundle that it is of
 	owner        string
 	path         ast.Ref
 	protocols    []string // nil: every protocol
@@ -136,6 +141,14 @@ func (s *snapshot) plan(key planKey) (*plan, error) {
 	return p, nil
 }
 
+// forgetPlans makes plans anew: what is read beside has changed.
+func (s *snapshot) forgetPlans() {
+	s.making.Lock()
+	defer s.making.Unlock()
+	s.plans.Store(&map[planKey]*plan{})
+	s.asked.Clear()
+}
+
 func (s *snapshot) makePlan(key planKey) (*plan, error) {
 	s.planIDs++
 	p := &plan{id: s.planIDs, snapshot: s}
@@ -165,6 +178,9 @@ func (s *snapshot) makePlan(key planKey) (*plan, error) {
 	}
 	p.enforced = q
 	p.reads = reads.union(shadowReads).seal()
+	if s.beside != nil {
+		shadowReads = shadowReads.union(s.beside(key))
+	}
 	p.key = newKeyPlan(reads)
 	// A shadow package sees every document that differs in what it reads,
 	// unless that would make decisions uncacheable that are not.

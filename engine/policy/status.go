@@ -20,18 +20,40 @@ type Status struct {
 	ActivatedAt time.Time       `json:"activated_at"`
 	Bundles     []BundleStatus  `json:"bundles"`  // sorted by name
 	Packages    []PackageStatus `json:"packages"` // sorted by name
+	Shadow      []ShadowFlip    `json:"shadow"`   // what would have been decided otherwise, by rule
 	Counters    Counters        `json:"counters"`
+}
+
+// The modes of bundles and packages.
+const (
+	modeEnforce = "enforce"
+	modeShadow  = "shadow"
+)
+
+// digest of a bundle in force, "" when there is none.
+func (s Status) digest(bundle string) string {
+	for _, b := range s.Bundles {
+		if b.Name == bundle {
+			return b.Digest
+		}
+	}
+	return ""
 }
 
 // BundleStatus is the state of one configured bundle.
 type BundleStatus struct {
 	Name   string `json:"name"`
 	Source string `json:"source"`
+	Mode   string `json:"mode"` // enforce or shadow
+	// StandsInFor are the bundles that a shadow bundle is evaluated in place of:
+	// those whose roots it has.
+	StandsInFor []string `json:"stands_in_for,omitempty"`
 	// State is "pending" before the first activation, "active", or "stale" when
 	// an older revision is in force because the last load failed.
 	State         string    `json:"state"`
 	Revision      string    `json:"revision"` // in force
 	Digest        string    `json:"digest"`   // in force
+	Sequence      *int64    `json:"sequence"` // in force: its place in the order of revisions; null where it has none
 	Errors        []string  `json:"errors"`   // of the last load; empty when it was good
 	ActivatedAt   time.Time `json:"activated_at"`
 	LastAttempt   time.Time `json:"last_attempt"`
@@ -40,7 +62,8 @@ type BundleStatus struct {
 
 // PackageStatus is one policy package in force.
 type PackageStatus struct {
-	Name      string   `json:"name"` // below regate.policies
+	Name      string   `json:"name"`   // below regate.policies
+	Bundle    string   `json:"bundle"` // that it is of
 	Protocols []string `json:"protocols"`
 	Targets   []string `json:"targets"`
 	Mode      string   `json:"mode"`
@@ -90,7 +113,7 @@ func (e *Engine) Counters() Counters {
 
 // Status says what is in force and what is wrong.
 func (e *Engine) Status() Status {
-	out := Status{Ready: e.Ready() == nil, Packages: []PackageStatus{}, Counters: e.Counters()}
+	out := Status{Ready: e.Ready() == nil, Bundles: []BundleStatus{}, Packages: []PackageStatus{}, Shadow: e.flips.list(), Counters: e.Counters()}
 	s := e.current.Load()
 	if s != nil {
 		out.Snapshot, out.ActivatedAt = s.id, s.activatedAt
@@ -98,6 +121,12 @@ func (e *Engine) Status() Status {
 			out.Packages = append(out.Packages, p.status())
 		}
 	}
+	for _, w := range e.worlds {
+		b, packages := w.status()
+		out.Bundles = append(out.Bundles, b)
+		out.Packages = append(out.Packages, packages...)
+	}
+	slices.SortStableFunc(out.Packages, func(a, b PackageStatus) int { return strings.Compare(a.Name, b.Name) })
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(e.bundles)) {
@@ -105,16 +134,17 @@ func (e *Engine) Status() Status {
 		b.Errors = slices.Clone(b.Errors)
 		out.Bundles = append(out.Bundles, b)
 	}
+	slices.SortFunc(out.Bundles, func(a, b BundleStatus) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
 func (p *pkg) status() PackageStatus {
 	out := PackageStatus{
-		Name: p.name, Protocols: nonNil(p.protocols), Targets: nonNil(p.targets), Mode: "enforce",
+		Name: p.name, Bundle: p.bundle, Protocols: nonNil(p.protocols), Targets: nonNil(p.targets), Mode: modeEnforce,
 		Entries: []string{}, Reads: p.reads.list(), Cacheable: newKeyPlan(p.reads).cacheable,
 	}
 	if p.shadow {
-		out.Mode = "shadow"
+		out.Mode = modeShadow
 	}
 	for en := range entryCount {
 		if p.has(en) {
@@ -192,7 +222,13 @@ func (e *Engine) inForce(s *snapshot) {
 		if b.State == statePending {
 			b.State = stateActive
 		}
-		b.Revision, b.Digest = ref.Revision, ref.Digest
+		if b.Digest != ref.Digest {
+			e.flips.forget(name)
+		}
+		b.Revision, b.Digest, b.Sequence = ref.Revision, ref.Digest, nil
+		if at, ok := s.newest[name]; ok {
+			b.Sequence = &at.Sequence
+		}
 	}
 }
 
@@ -270,6 +306,8 @@ func (e *Engine) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range e.metrics {
 		ch <- m.desc
 	}
+	ch <- flipDesc
+	ch <- changeDesc
 }
 
 // Collect implements prometheus.Collector.
@@ -278,4 +316,5 @@ func (e *Engine) Collect(ch chan<- prometheus.Metric) {
 	for _, m := range e.metrics {
 		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, float64(m.value(c)))
 	}
+	e.flips.collect(ch)
 }
