@@ -69,17 +69,11 @@ func build(c candidate) (*snapshot, error) {
 		return nil, problems
 	}
 
-	schemas, err := schemaSet()
+	compiler, err := NewCompiler()
 	if err != nil {
 		return nil, err
 	}
-	compiler := ast.NewCompiler().
-		SetErrorLimit(0).
-		WithStrict(true).
-		WithCapabilities(caps).
-		WithSchemas(schemas).
-		WithUseTypeCheckAnnotations(true).
-		WithPathConflictsCheck(func(p []string) (bool, error) { return lookup(c.data, p), nil })
+	compiler = compiler.WithPathConflictsCheck(func(p []string) (bool, error) { return lookup(c.data, p), nil })
 	compiler.Compile(modules)
 	problems = append(problems, compiler.Errors...)
 	problems = append(problems, checkRoots(c, modules)...)

@@ -32,3 +32,25 @@ func RemovedBuiltins() []string { return slices.Clone(removedBuiltins) }
 // ReadsClock reports whether calling the built-in can give another value for
 // the same input at another time.
 func ReadsClock(b *ast.Builtin) bool { return readsClock(b) }
+
+// NewCompiler returns a compiler that demands what an activation demands of the
+// modules: strict mode, the published capabilities, the schemas of the input.
+func NewCompiler() (*ast.Compiler, error) {
+	schemas, err := schemaSet()
+	if err != nil {
+		return nil, err
+	}
+	return ast.NewCompiler().
+		SetErrorLimit(0).
+		WithStrict(true).
+		WithCapabilities(capabilities()).
+		WithSchemas(schemas).
+		WithUseTypeCheckAnnotations(true), nil
+}
+
+// CheckPackages reports what is wrong with the policy packages of modules that
+// were compiled: their names, their METADATA, their entries.
+func CheckPackages(compiler *ast.Compiler) Problems {
+	_, bad := findPackages(compiler.Modules, compiler.GetAnnotationSet())
+	return problemsOf("", bad)
+}
