@@ -153,11 +153,8 @@ func checkUpgrade(stream, upgrade string) *Refusal {
 }
 
 func (r *Request) resource(info *resolver.RequestInfo) {
-	r.Resource = input.KubernetesResource{
-		Kind: "path", Names: []string{info.Path}, Path: info.Path,
-		Namespaces: []string{}, Images: []string{}, SecretNames: []string{}, ConfigMapNames: []string{}, ServiceAccountNames: []string{},
-		HostPaths: []string{}, Capabilities: []string{}, HostNamespaces: []string{}, PodPaths: []string{}, Pods: map[string]input.KubernetesPod{},
-	}
+	r.Resource = Nothing("path", info.Path)
+	r.Resource.Path = info.Path
 	if !info.IsResourceRequest {
 		return
 	}
@@ -174,6 +171,49 @@ func (r *Request) resource(info *resolver.RequestInfo) {
 	if namedInPath(info) {
 		r.Resource.Kind = "object"
 	}
+}
+
+// Nothing is a resource of which only kind and names are known.
+func Nothing(kind string, names ...string) input.KubernetesResource {
+	return input.KubernetesResource{
+		Kind: kind, Names: append([]string{}, names...),
+		Namespaces: []string{}, Images: []string{}, SecretNames: []string{}, ConfigMapNames: []string{}, ServiceAccountNames: []string{},
+		HostPaths: []string{}, Capabilities: []string{}, HostNamespaces: []string{}, PodPaths: []string{}, Pods: map[string]input.KubernetesPod{},
+	}
+}
+
+// Unread is the detail of a request that could not be decoded: what it says of
+// itself, shortened. Nothing of its body is in it.
+func Unread(raw Raw) input.KubernetesRequest {
+	const most = 4096
+	path, _, _ := strings.Cut(raw.Target, "?")
+	path = path[:min(len(path), most)]
+	return input.KubernetesRequest{
+		Method: raw.Method[:min(len(raw.Method), 32)], Path: strings.ToValidUTF8(path, "\uFFFD"), Query: map[string][]string{}, Accept: []string{},
+		Options: input.KubernetesOptions{DryRun: []string{}}, Ports: []int64{},
+		Body: input.KubernetesBody{Format: "unknown", Bytes: int64(len(raw.Body))},
+	}
+}
+
+// Summary is one line for people, e.g. "delete pods default/p1".
+func (r *Request) Summary() string {
+	if !r.IsResource {
+		return r.Action.Verb + " " + r.Resource.Path
+	}
+	out := r.Action.Verb + " " + r.Resource.Type
+	switch {
+	case len(r.Resource.Names) > 0:
+		out += " " + strings.Join(r.Resource.Names, ", ")
+	case r.Resource.Namespace != "":
+		out += " in " + r.Resource.Namespace
+	}
+	if e := r.Detail.Exec; e != nil && len(e.Command) > 0 {
+		out += ": " + strings.Join(e.Command, " ")
+	}
+	if r.Action.DryRun {
+		out += " (dry run)"
+	}
+	return out
 }
 
 // namedInPath tells a name in the path from one that a field selector gives.
