@@ -69,7 +69,7 @@ func build(c candidate) (*snapshot, error) {
 		return nil, problems
 	}
 
-	compiler, err := NewCompiler()
+	compiler, err := StrictCompiler()
 	if err != nil {
 		return nil, err
 	}

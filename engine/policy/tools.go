@@ -33,9 +33,9 @@ func RemovedBuiltins() []string { return slices.Clone(removedBuiltins) }
 // the same input at another time.
 func ReadsClock(b *ast.Builtin) bool { return readsClock(b) }
 
-// NewCompiler returns a compiler that demands what an activation demands of the
+// StrictCompiler returns a compiler that demands what an activation demands of the
 // modules: strict mode, the published capabilities, the schemas of the input.
-func NewCompiler() (*ast.Compiler, error) {
+func StrictCompiler() (*ast.Compiler, error) {
 	schemas, err := schemaSet()
 	if err != nil {
 		return nil, err
