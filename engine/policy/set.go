@@ -18,6 +18,7 @@ type Set struct {
 	engine   *Engine // configuration, term cache and evaluation; never started
 	snapshot *snapshot
 	infos    []PackageInfo
+	sources  map[string][]byte // of what decides
 	tests    map[string]*ast.Module
 	refs     map[string]BundleRef
 	deep     map[string][][]string // what each package reads, see Reads
@@ -98,7 +99,7 @@ func LoadSet(ctx context.Context, o SetOptions) (*Set, error) {
 	}
 	s := &Set{
 		engine:   &Engine{cfg: cfg, noIndexing: o.NoIndexing, noEarlyExit: o.NoEarlyExit},
-		snapshot: next, tests: l.tests, refs: l.refs, deep: map[string][][]string{},
+		snapshot: next, sources: l.candidate.modules, tests: l.tests, refs: l.refs, deep: map[string][][]string{},
 	}
 	s.engine.values = opacache.NewInterQueryValueCache(context.WithoutCancel(ctx), nil)
 	reads := newDeepReads(next.compiler)

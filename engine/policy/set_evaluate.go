@@ -168,18 +168,33 @@ func (s *Set) Decide(ctx context.Context, in *Input, shown *ast.Term, tracers ..
 			r = e.failed(s.snapshot, nil, ReasonError, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 		}
 	}()
+	p, sets, failed := s.ask(ctx, in, shown, tracers...)
+	if failed != nil {
+		return failed
+	}
+	return s.combined(p, in, sets)
+}
+
+// ask evaluates everything that decides. failed is nil, or the denial because
+// something went wrong.
+func (s *Set) ask(ctx context.Context, in *Input, shown *ast.Term, tracers ...topdown.QueryTracer) (p *plan, sets []elements, failed *Ruling) {
+	e := s.engine
 	p, err := s.snapshot.plan(in.key)
 	if err != nil {
-		return e.failed(s.snapshot, nil, ReasonError, err)
+		return nil, nil, e.failed(s.snapshot, nil, ReasonError, err)
 	}
 	if in.err != nil {
-		return e.failed(s.snapshot, p, ReasonError, fmt.Errorf("input: %w", in.err))
+		return nil, nil, e.failed(s.snapshot, p, ReasonError, fmt.Errorf("input: %w", in.err))
 	}
-	sets, err := e.ask(ctx, s.snapshot, &p.enforced, shown, question{protocol: in.key.protocol, now: in.now, tracers: tracers})
+	sets, err = e.ask(ctx, s.snapshot, &p.enforced, shown, question{protocol: in.key.protocol, now: in.now, tracers: tracers})
 	if err != nil {
-		return e.cut(s.snapshot, p, err)
+		return nil, nil, e.cut(s.snapshot, p, err)
 	}
-	r = combine(in.facts, sets)
+	return p, sets, nil
+}
+
+func (s *Set) combined(p *plan, in *Input, sets []elements) *Ruling {
+	r := combine(in.facts, sets)
 	r.Bundles, r.Evaluated, r.Shadow = s.snapshot.bundles, p.evaluated, p.shadows
 	return r
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/open-policy-agent/opa/v1/ast"
+
 	"github.com/regate-dev/regate/engine/input"
 )
 
@@ -213,5 +215,42 @@ f(c) if c.tls
 	want := []string{"asserted.task", "resource.tables.*.access", "session.client", "subject", "target.labels.*"}
 	if !slices.Equal(got, want) {
 		t.Errorf("reads %q, want %q", got, want)
+	}
+}
+
+func TestSetOverOtherData(t *testing.T) {
+	s := loadSet(t, SetOptions{Paths: []string{folder(t, map[string]string{
+		"p.rego":    module("t.p", allowAll+"\nlimit contains {\"id\": \"t.p/rows\", \"rows\": data.regate.n.rows}"),
+		"data.json": `{"regate": {"n": {"rows": 5, "other": 1}}}`,
+	})}})
+	other, err := s.WithData(t.Context(), []Override{{Path: []string{"regate", "n", "rows"}, Value: ast.Number("7")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, of := range map[int64]*Set{5: s, 7: other} {
+		r, err := of.WithOptimisations(false, false).Evaluate(t.Context(), docJSON(t, selectDoc()))
+		if err != nil || r.Limit.Rows != want {
+			t.Errorf("want %d: %v %s", want, err, show(r))
+		}
+	}
+	if _, err := s.WithData(t.Context(), []Override{{}}); err == nil {
+		t.Error("all of data was replaced")
+	}
+}
+
+// A package without an allow is judged as if another one allowed.
+func TestSetGuards(t *testing.T) {
+	s := loadSet(t, SetOptions{Paths: []string{folder(t, map[string]string{
+		"p.rego": module("t.p", "deny contains {\"id\": \"t.p/no\"} if input.target.name == \"shop\""),
+		"q.rego": module("t.q", "limit contains {\"id\": \"t.q/rows\", \"rows\": 3}"),
+	})}})
+	in, err := ParseInput(docJSON(t, selectDoc()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, guards := s.DecideGuards(t.Context(), in, in.Term())
+	expect(t, r, Deny, "t.p/no")
+	if len(guards) != 2 || guards[0].Ruling.Effect != Deny || guards[1].Ruling.Effect != Allow || guards[1].Ruling.Limit.Rows != 3 {
+		t.Errorf("%+v", guards)
 	}
 }
