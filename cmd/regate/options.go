@@ -59,7 +59,7 @@ func policyConfig(cfg *config.Config) (policy.Config, error) {
 		Cache: policy.CacheConfig{Disabled: c.Cache.Disabled, Entries: c.Cache.Entries, Bytes: int64(c.Cache.MaxBytes)},
 	}
 	for _, b := range c.Bundles {
-		bundle := policy.Bundle{Name: b.Name, URL: b.URL, Paths: b.Paths, MaxBytes: int64(b.MaxBytes)}
+		bundle := policy.Bundle{Name: b.Name, URL: b.URL, Paths: b.Paths, MaxBytes: int64(b.MaxBytes), Shadow: b.Mode == "shadow", AllowRollback: b.AllowRollback}
 		if b.URL != "" {
 			bundle.Polling = policy.Polling{Min: b.Polling.MinDelay, Max: b.Polling.MaxDelay}
 			bundle.Auth = bundleAuth(b)

@@ -31,7 +31,7 @@ const (
 
 func newServeCmd() *cobra.Command {
 	var file string
-	var takeover bool
+	var takeover, rollback bool
 	var profile string
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -51,6 +51,11 @@ Health is at http://<admin.address>/healthz and /readyz, metrics at /metrics.`,
 			if config.HasErrors(problems) {
 				printProblems(cmd.ErrOrStderr(), problems)
 				return errReported
+			}
+			if rollback { // before anybody else has seen the configuration
+				for i := range cfg.Policy.Bundles {
+					cfg.Policy.Bundles[i].AllowRollback = true
+				}
 			}
 			log := newLogger(cfg.Log, cmd.ErrOrStderr())
 			for _, p := range problems {
@@ -76,6 +81,7 @@ Health is at http://<admin.address>/healthz and /readyz, metrics at /metrics.`,
 	}
 	addConfigFlags(cmd, &file)
 	cmd.Flags().StringVar(&profile, "cpu-profile", "", "write a CPU profile of the run to this file, for go tool pprof")
+	cmd.Flags().BoolVar(&rollback, "allow-rollback", false, "take revisions of bundles that are older than those that were in force, as long as this process runs")
 	cmd.Flags().BoolVar(&takeover, "recorder-takeover", false, "go on although the recorder's spool of another machine is lost, with the sessions in it that were not archived")
 	return cmd
 }

@@ -18,6 +18,9 @@ func (c *checker) checkPolicy() {
 	if len(p.Bundles) == 0 && !c.blamed("policy.bundles") {
 		c.fail("policy.bundles", IDMissing, "no bundle: everything would be denied", "name at least one bundle")
 	}
+	if len(p.Bundles) > 0 && !slices.ContainsFunc(p.Bundles, func(b Bundle) bool { return b.Mode != "shadow" }) {
+		c.fail("policy.bundles", IDNoEffect, "has no effect: every bundle is in shadow, so everything would be denied", "set mode: enforce on one")
+	}
 	var names []string
 	for i, b := range p.Bundles {
 		names = append(names, b.Name)

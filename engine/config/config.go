@@ -156,6 +156,9 @@ type Bundle struct {
 	Signing  Signing    `key:"signing" print:"given" doc:"demand a signature"`
 	Polling  Polling    `key:"polling" print:"given" doc:"how often url is asked"`
 	MaxBytes Size       `key:"max_bytes" default:"64MiB" min:"1024" doc:"largest bundle, packed and unpacked"`
+
+	Mode          string `key:"mode" default:"enforce" oneof:"enforce shadow" print:"given" doc:"shadow: evaluated beside what decides and counted, without any effect"`
+	AllowRollback bool   `key:"allow_rollback" print:"given" doc:"take a revision that is older than one that was in force"`
 }
 
 // BundleAuth is how the gateway logs in to a bundle server. Without profile
