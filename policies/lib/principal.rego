@@ -3,7 +3,7 @@
 # description: Tests of the verified identities of a request.
 # scope: package
 # schemas:
-#   - input: schema.postgres
+#   - input: schema.common
 package regate.lib.principal
 
 # METADATA
