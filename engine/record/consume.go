@@ -52,6 +52,12 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
+// rawEvent is an event and its canonical bytes.
+type rawEvent struct {
+	Event
+	encoded []byte
+}
+
 // takeMessage takes one frame into memory. A message that is no frame is kept
 // aside: it is evidence, and must not stop the others.
 func (r *Recorder) takeMessage(ctx context.Context, m message) {
@@ -64,7 +70,11 @@ func (r *Recorder) takeMessage(ctx context.Context, m message) {
 	}
 	if err == nil {
 		// All or nothing: half a frame would leave a gap that nobody declares.
-		err = f.Each(func(Event, []byte) error { return nil })
+		r.events = r.events[:0]
+		err = f.Each(func(e Event, encoded []byte) error {
+			r.events = append(r.events, rawEvent{e, encoded})
+			return nil
+		})
 	}
 	if err != nil {
 		r.log.WithError(err).WithField("sequence", m.seq).Error("the journal holds a damaged frame; it is kept aside")
@@ -74,6 +84,7 @@ func (r *Recorder) takeMessage(ctx context.Context, m message) {
 	r.takeFrame(ctx, f, m.data)
 }
 
+// takeFrame takes the frame's events, which are in r.events.
 func (r *Recorder) takeFrame(ctx context.Context, f Frame, raw []byte) {
 	if newest := r.epochs[f.Gateway]; newest.Compare(f.Epoch) < 0 {
 		r.epochs[f.Gateway] = f.Epoch
@@ -86,10 +97,10 @@ func (r *Recorder) takeFrame(ctx context.Context, f Frame, raw []byte) {
 		r.log.WithField("gateway", f.Gateway).Errorf("frames %d to %d are missing in the journal", last+1, f.Seq-1)
 	}
 	r.frames[f.Epoch] = max(r.frames[f.Epoch], f.Seq)
-	_ = f.Each(func(e Event, encoded []byte) error {
-		r.takeEvent(ctx, f, e, encoded, raw)
-		return nil
-	})
+	for i := range r.events {
+		r.takeEvent(ctx, f, r.events[i].Event, r.events[i].encoded, raw)
+	}
+	clear(r.events)
 }
 
 func (r *Recorder) takeEvent(ctx context.Context, f Frame, e Event, encoded, raw []byte) {

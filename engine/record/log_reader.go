@@ -1,6 +1,7 @@
 package record
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,15 +13,20 @@ import (
 // errRecord says that what lies at a position of the log is no record.
 var errRecord = errors.New("not a record")
 
-// logReader reads a log's frames in order. It holds one in memory at a time.
+// logReader reads a log's frames in order. It holds one in memory, and what it
+// read ahead.
 type logReader struct {
 	dir  string
 	at   uint64 // position of the next frame
 	file *os.File
 	base uint64
 	to   uint64 // where the segment ends because the next begins; 0: unknown
-	buf  []byte
+	buf  []byte // bytes of the segment from position from on
+	from uint64
 }
+
+// readAhead is how much is read at a time, in bytes.
+const readAhead = 256 << 10
 
 func (r *logReader) close() {
 	if r.file != nil {
@@ -57,27 +63,41 @@ func (r *logReader) read(limit uint64) ([]byte, error) {
 	if r.to != 0 {
 		to = min(to, r.to)
 	}
-	off := int64(r.at - r.base)
-	var head [recordHead]byte
 	if to-r.at < recordHead {
 		return nil, fmt.Errorf("position %d: %w", r.at, errRecord)
 	}
-	if _, err := r.file.ReadAt(head[:], off); err != nil {
-		return nil, r.cut(err)
+	head, err := r.bytes(recordHead, to)
+	if err != nil {
+		return nil, err
 	}
-	n := uint64(binary.BigEndian.Uint32(head[:]))
+	n := uint64(binary.BigEndian.Uint32(head))
 	if n == 0 || n > MaxFrame || n > to-r.at-recordHead {
 		return nil, fmt.Errorf("position %d: %w", r.at, errRecord)
 	}
-	r.buf = slices.Grow(r.buf[:0], int(n))[:n]
-	if _, err := r.file.ReadAt(r.buf, off+recordHead); err != nil {
-		return nil, r.cut(err)
+	record, err := r.bytes(recordHead+n, to)
+	if err != nil {
+		return nil, err
 	}
-	if recordSum(head[:4], r.buf) != binary.BigEndian.Uint32(head[4:]) {
+	if recordSum(record[:4], record[recordHead:]) != binary.BigEndian.Uint32(record[4:]) {
 		return nil, fmt.Errorf("position %d: %w", r.at, errRecord)
 	}
 	r.at += recordHead + n
-	return r.buf, nil
+	return record[recordHead:], nil
+}
+
+// bytes returns n bytes from the reader's position on, and reads ahead to to.
+func (r *logReader) bytes(n, to uint64) ([]byte, error) {
+	if r.at < r.from || r.at+n > r.from+uint64(len(r.buf)) {
+		want := min(max(n, readAhead), to-r.at)
+		r.buf = slices.Grow(r.buf[:0], int(want))[:want]
+		r.from = r.at
+		got, err := r.file.ReadAt(r.buf, int64(r.at-r.base))
+		r.buf = r.buf[:got]
+		if uint64(got) < n {
+			return nil, r.cut(err)
+		}
+	}
+	return r.buf[r.at-r.from:][:n], nil
 }
 
 // cut tells a file that ends too early from one that cannot be read.
@@ -110,6 +130,7 @@ func (r *logReader) open() error {
 	}
 	r.close()
 	r.file, r.base, r.to = file, bases[i], 0
+	r.buf = r.buf[:0]
 	if i+1 < len(bases) {
 		r.to = bases[i+1]
 	}
@@ -134,4 +155,28 @@ func (r *logReader) skip(limit uint64) (from uint64, rest []byte, err error) {
 	}
 	r.at = to
 	return from, rest, nil
+}
+
+// Read calls each for every frame that is stored, the oldest first. What each
+// is given is valid during the call.
+func (l *Log) Read(ctx context.Context, each func(Frame) error) error {
+	r := &logReader{dir: l.dir, at: l.first.Load()}
+	defer r.close()
+	for limit := l.End(); ctx.Err() == nil; {
+		data, err := r.next(limit)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		var f Frame
+		if err == nil {
+			f, err = DecodeFrame(data)
+		}
+		if err == nil {
+			err = each(f)
+		}
+		if err != nil {
+			return fmt.Errorf("read log: %w", err)
+		}
+	}
+	return ctx.Err()
 }

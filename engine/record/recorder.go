@@ -73,6 +73,7 @@ type Recorder struct {
 	frames  map[ulid.ULID]uint64 // the last frame of each epoch
 	touched map[*session]struct{}
 	rows    []*seqDecision
+	events  []rawEvent        // of the frame that is being taken
 	late    map[string][]byte // raw frames with events of sessions that had ended
 	purged  uint64
 	purgeAt time.Time

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/oklog/ulid/v2"
 )
@@ -100,6 +101,9 @@ func (f *spoolFile) load(each func(e Event, encoded []byte)) error {
 
 // add appends an event to what the next flush writes.
 func (f *spoolFile) add(seq uint64, encoded []byte) {
+	if f.tail == nil {
+		f.tail = tails.Get().([]byte)
+	}
 	f.tail = append(f.tail, encoded...)
 	f.seq = seq
 }
@@ -131,12 +135,16 @@ func (f *spoolFile) flush() error {
 		}
 	}
 	f.size += int64(len(f.tail))
-	if cap(f.tail) > 256<<10 {
-		f.tail = nil
+	if cap(f.tail) <= 4<<20 {
+		tails.Put(f.tail[:0]) //nolint:staticcheck // a slice's header is small beside its growth
 	}
-	f.tail = f.tail[:0]
+	f.tail = nil
 	return nil
 }
+
+// tails are buffers for what is not yet on disk: sessions that are at rest
+// have none.
+var tails = sync.Pool{New: func() any { return make([]byte, 0, 4<<10) }}
 
 // truncate cuts the file behind the event that ends at size.
 func (f *spoolFile) truncate(size int64, seq uint64) error {

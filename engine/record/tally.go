@@ -226,7 +226,7 @@ func (t *tally) request(body []byte) {
 	var turn request
 	n, stage, ok := scanRequest(body, func(key []byte, part uint32, inline []byte) {
 		switch string(key) {
-		case "approvals", "asserted", "complete", "enforcer", "parameters", "protocol", "request", "schema", "session", "stage", "subject", "target", "time":
+		case "actor", "approvals", "asserted", "complete", "enforcer", "parameters", "protocol", "request", "response", "schema", "session", "stage", "subject", "target", "time", "unknown", "usage":
 			return
 		}
 		f, ok := t.parts[part]

@@ -44,6 +44,7 @@ type gateway struct {
 
 	revocations *identity.Revocations
 	desk        *approval.Desk
+	journalLog  *record.Log
 	journal     *record.Journal
 	policy      *policy.Engine
 	gate        *engine.Gate
@@ -186,7 +187,10 @@ func start(t testing.TB, options ...option) *gateway {
 	t.Cleanup(g.desk.Close)
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	must(t, err)
-	g.journal, err = record.OpenJournal(ctx, record.JournalOptions{JetStream: st.JetStream(), Gateway: "test", Key: key, MaxBytes: 1 << 30, Logger: logger})
+	g.journalLog, err = record.OpenLog(t.TempDir(), record.LogOptions{})
+	must(t, err)
+	t.Cleanup(func() { _ = g.journalLog.Close() })
+	g.journal, err = record.OpenJournal(ctx, record.JournalOptions{Log: g.journalLog, Gateway: "test", Key: key, MaxBytes: 1 << 30, Logger: logger})
 	must(t, err)
 	t.Cleanup(func() { _ = g.journal.Close(context.Background()) })
 	verifier, err := identity.New(ctx, identity.Config{Issuers: []identity.Issuer{{Name: "test", URL: g.issuer.URL, Audiences: []string{audience}, InsecureHTTP: true}}})

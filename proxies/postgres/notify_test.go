@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -11,21 +12,14 @@ import (
 // events are what the journal holds of all sessions so far.
 func (g *gateway) events() []record.Event {
 	g.t.Helper()
-	stream, err := g.state_.JetStream().Stream(g.t.Context(), record.StreamName)
-	must(g.t, err)
-	info, err := stream.Info(g.t.Context())
-	must(g.t, err)
 	var all []record.Event
-	for seq := info.State.FirstSeq; seq <= info.State.LastSeq; seq++ {
-		m, err := stream.GetMsg(g.t.Context(), seq)
-		must(g.t, err)
-		frame, err := record.DecodeFrame(m.Data)
-		must(g.t, err)
-		must(g.t, frame.Each(func(e record.Event, _ []byte) error {
+	must(g.t, g.journalLog.Read(g.t.Context(), func(frame record.Frame) error {
+		return frame.Each(func(e record.Event, _ []byte) error {
+			e.Body = bytes.Clone(e.Body)
 			all = append(all, e)
 			return nil
-		}))
-	}
+		})
+	}))
 	return all
 }
 
