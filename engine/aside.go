@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 
 	"github.com/regate-dev/regate/engine/input"
 	"github.com/regate-dev/regate/engine/policy"
@@ -34,6 +35,12 @@ func (r *reach) add(ruling *policy.Ruling) {
 	}
 }
 
+func (s *Session) reached(ruling *policy.Ruling) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reach.add(ruling)
+}
+
 // Aside decides how a value is shown that is no part of the turn's result but
 // reaches the agent because of it: a notification. Nothing is known of where
 // it comes from, so every mask that any ruling of the session has had counts,
@@ -46,11 +53,13 @@ func (t *Turn) Aside(ctx context.Context, name string) (FieldRule, error) {
 	if err != nil {
 		return FieldRule{}, err
 	}
-	seen := &t.sess.reach
-	if seen.fields || len(rules) > 0 && rules[0].Whole {
+	t.sess.mu.Lock()
+	fields, detects := t.sess.reach.fields, slices.Clone(t.sess.reach.detects)
+	t.sess.mu.Unlock()
+	if fields || len(rules) > 0 && rules[0].Whole {
 		return FieldRule{Whole: true}, nil
 	}
-	detect, specs, err := t.sess.gate.detector(seen.detects)
+	detect, specs, err := t.sess.gate.detector(detects)
 	if err != nil {
 		return FieldRule{}, err
 	}

@@ -78,21 +78,23 @@ type Hello struct {
 	Obligations []string // the obligation types that the proxy can carry out
 }
 
-// Session is one agent's verified connection to one target. Request, Output
-// and Close are for the one goroutine that serves the connection; Done, Ended
-// and ID may be called from any.
+// Session is one agent's verified connection to one target. Its methods may be
+// called from many goroutines, as protocols with several requests at once on a
+// connection need it; Close comes after all others, and a Turn's methods are for
+// one goroutine.
 type Session struct {
 	scene
 	gate   *Gate
 	writer *record.Writer
 
 	requests, rows, bytes, denials atomic.Int64
-	turns                          uint64
-	account                        *usage.Account // see spending
-	reach                          reach
 	meters                         meters
 
-	encoded []byte // reused for events of the serving goroutine
+	mu      sync.Mutex // guards what follows
+	turns   uint64
+	account *usage.Account // see spending
+	reach   reach
+	encoded []byte // reused from event to event
 
 	done  chan struct{}
 	ended atomic.Pointer[Denial]

@@ -11,6 +11,8 @@ import (
 // in once a session; an event refers to them by number.
 func (t *Turn) record() {
 	s := t.sess
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	entries := t.doc.Entries()
 	body := record.Request{
 		Turn: t.n, Time: t.started.UnixNano(), ID: t.id, RequestDigest: t.doc.Request.Digest,

@@ -52,8 +52,7 @@ func (s *Session) Peek(ctx context.Context, req *Request) (denial *Denial) {
 	}
 	turn.Ruling = s.gate.cfg.Policy.Evaluate(ctx, turn.doc)
 	if turn.Ruling.Effect != policy.Deny {
-		s.turns--
-		s.requests.Add(-1)
+		s.takeBack(turn)
 		return nil
 	}
 	s.denials.Add(1)
@@ -80,12 +79,26 @@ func (s *Session) Refuse(req *Request, d *Denial) {
 }
 
 func (s *Session) newTurn(req *Request, stage input.Stage) *Turn {
+	s.mu.Lock()
 	s.turns++
+	n := s.turns
+	s.mu.Unlock()
 	now := s.gate.cfg.Clock()
 	used := input.Usage{Requests: s.requests.Load(), Rows: s.rows.Load(), Bytes: s.bytes.Load(), Denials: s.denials.Load()}
-	doc := s.document(s.turns, req, stage, now, used)
+	doc := s.document(n, req, stage, now, used)
 	s.requests.Add(1)
-	return &Turn{sess: s, n: s.turns, id: doc.Request.ID, doc: doc, started: now}
+	return &Turn{sess: s, n: n, id: doc.Request.ID, doc: doc, started: now}
+}
+
+// takeBack forgets a turn that came to nothing. Its number is used again unless
+// another turn has come after it.
+func (s *Session) takeBack(t *Turn) {
+	s.mu.Lock()
+	if s.turns == t.n {
+		s.turns--
+	}
+	s.mu.Unlock()
+	s.requests.Add(-1)
 }
 
 // decide runs one request through evaluation, hold and record. A panic
@@ -117,7 +130,7 @@ func (s *Session) decide(ctx context.Context, req *Request, stage input.Stage) (
 		return nil, turn.denial()
 	}
 	turn.Limit = turn.Ruling.Limit
-	s.reach.add(turn.Ruling)
+	s.reached(turn.Ruling)
 	if req.Writes || ticket != "" {
 		if err := s.gate.recorded(ctx, turn.decided); err != nil {
 			return nil, err

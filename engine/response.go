@@ -34,29 +34,11 @@ func (r FieldRule) Passes() bool { return !r.Whole && r.Spec == nil && r.Detect 
 // any of them looks at it, which may also make Limit smaller. It returns one
 // rule a field, or nil when nothing has to be changed. The error is a *Denial: the result must not be shown.
 func (t *Turn) Response(ctx context.Context, fields []input.Field) ([]FieldRule, error) {
-	ruling := t.Ruling
+	masks, err := t.masks(ctx, fields)
+	if err != nil {
+		return nil, err
+	}
 	g := t.sess.gate
-	if g.cfg.Policy.Reads(t.sess.hello.Protocol, "response") {
-		doc := *t.doc
-		doc.Stage, doc.Time = input.StageResponse, g.cfg.Clock()
-		doc.Response = input.NewPart(describe(fields))
-		t.respend(&doc)
-		ruling = g.cfg.Policy.Evaluate(ctx, &doc)
-		after := &Turn{sess: t.sess, n: t.n, id: t.id + "r", doc: &doc, started: doc.Time, Ruling: ruling}
-		after.record()
-		if ruling.Effect != policy.Allow {
-			return nil, after.denial()
-		}
-	}
-	masks := t.Ruling.Masks
-	if ruling != t.Ruling {
-		masks = append(slices.Clone(masks), ruling.Masks...)
-		t.sess.reach.add(ruling)
-		t.Limit = t.Limit.Join(ruling.Limit)
-	}
-	if t.account != nil {
-		t.sensitive = countSensitive(fields, masks, g.cfg.Policy.Sensitive())
-	}
 	if len(masks) == 0 {
 		return nil, nil
 	}
@@ -77,6 +59,35 @@ func (t *Turn) Response(ctx context.Context, fields []input.Field) ([]FieldRule,
 		return nil, nil
 	}
 	return rules, nil
+}
+
+// masks are those of the request's ruling and of what policies say at stage
+// "response", where any of them looks at it.
+func (t *Turn) masks(ctx context.Context, fields []input.Field) ([]policy.Mask, error) {
+	ruling := t.Ruling
+	g := t.sess.gate
+	if g.cfg.Policy.Reads(t.sess.hello.Protocol, "response") {
+		doc := *t.doc
+		doc.Stage, doc.Time = input.StageResponse, g.cfg.Clock()
+		doc.Response = input.NewPart(describe(fields))
+		t.respend(&doc)
+		ruling = g.cfg.Policy.Evaluate(ctx, &doc)
+		after := &Turn{sess: t.sess, n: t.n, id: t.id + "r", doc: &doc, started: doc.Time, Ruling: ruling}
+		after.record()
+		if ruling.Effect != policy.Allow {
+			return nil, after.denial()
+		}
+	}
+	masks := t.Ruling.Masks
+	if ruling != t.Ruling {
+		masks = append(slices.Clone(masks), ruling.Masks...)
+		t.sess.reached(ruling)
+		t.Limit = t.Limit.Join(ruling.Limit)
+	}
+	if t.account != nil {
+		t.sensitive = countSensitive(fields, masks, g.cfg.Policy.Sensitive())
+	}
+	return masks, nil
 }
 
 // countSensitive returns how many fields a mask on a field reaches, or one of
@@ -248,9 +259,10 @@ func (t *Turn) Output(format string, data []byte, rows int64) Release {
 	if rows > 0 {
 		s.meters.rows.Add(float64(rows))
 	}
+	s.mu.Lock()
 	s.encoded = record.Chunk{Turn: t.n, Format: format, Data: data}.Encode(s.encoded[:0])
 	ack := s.writer.Append(record.KindChunk, s.encoded)
-
+	s.mu.Unlock()
 	return Release{gate: s.gate, decided: t.decided, out: ack}
 }
 

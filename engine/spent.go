@@ -12,6 +12,8 @@ func (s *Session) spending() *usage.Account {
 	if g.cfg.Usage == nil || !g.cfg.Policy.Reads(s.hello.Protocol, "usage") {
 		return nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.account == nil {
 		id := s.identity
 		who := usage.Who{Issuer: id.Subject.Issuer, Subject: id.Subject.ID, Task: s.hello.Asserted.Task}

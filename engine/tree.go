@@ -1,0 +1,63 @@
+package engine
+
+import (
+	"context"
+	"slices"
+
+	"github.com/regate-dev/regate/engine/input"
+	"github.com/regate-dev/regate/engine/policy"
+)
+
+// Tree says how a result that is a tree (JSON, say) is shown, where Response
+// does it for one that has columns. What the fields of masks mean in it is for
+// the proxy to say: it names those that reach a value, and gets that value's
+// rule. A nil Tree changes nothing.
+type Tree struct {
+	fields []string
+	masks  []policy.Mask
+	rest   FieldRule
+}
+
+// Fields lists the fields that masks name, sorted.
+func (t *Tree) Fields() []string {
+	if t == nil {
+		return nil
+	}
+	return t.fields
+}
+
+// Rule returns how a value is shown that the masks on the given fields reach,
+// some of Fields. With none it is what kinds to look for in any value.
+func (t *Tree) Rule(reached ...string) FieldRule {
+	if t == nil {
+		return FieldRule{}
+	}
+	if len(reached) == 0 {
+		return t.rest
+	}
+	rule := fieldRule(input.Field{Sources: reached, Derivation: input.Exact}, t.masks)
+	rule.Detect, rule.DetectSpec = t.rest.Detect, t.rest.DetectSpec
+	return rule
+}
+
+// Tree decides how a tree is shown, as Response does for fields, which describe
+// it to policies. The error is a *Denial: the result must not be shown.
+func (t *Turn) Tree(ctx context.Context, fields []input.Field) (*Tree, error) {
+	masks, err := t.masks(ctx, fields)
+	if err != nil || len(masks) == 0 {
+		return nil, err
+	}
+	detect, specs, err := t.sess.gate.detector(masks)
+	if err != nil {
+		return nil, err
+	}
+	tree := &Tree{masks: masks, rest: FieldRule{Detect: detect, DetectSpec: specs}}
+	for _, m := range masks {
+		if m.Field != "" {
+			tree.fields = append(tree.fields, m.Field)
+		}
+	}
+	slices.Sort(tree.fields)
+	tree.fields = slices.Compact(tree.fields)
+	return tree, nil
+}
