@@ -17,6 +17,7 @@ check and test, too; see docs/policy.md.`,
 	// One line a subcommand, each in the file of its name.
 	cmd.AddCommand(
 		newPolicyBuildCmd(),
+		newPolicyReplayCmd(),
 	)
 	return cmd
 }

@@ -26,6 +26,8 @@ type recordedFlags struct {
 	sessions []string
 	agent    string
 	target   string
+
+	progress progress // of what source reads
 }
 
 func (f *recordedFlags) add(cmd *cobra.Command) {
@@ -126,7 +128,7 @@ func (f *recordedFlags) archived(ctx context.Context, since time.Time) (corpus.S
 	if err != nil {
 		return nil, nil, err
 	}
-	a := &recordings{archive: record.OpenArchive(bucket, f.where.spool), key: key, since: since}
+	a := &recordings{archive: record.OpenArchive(bucket, f.where.spool), key: key, since: since, progress: &f.progress}
 	closers := []func() error{bucket.Close}
 	closer := func() error {
 		var errs []error

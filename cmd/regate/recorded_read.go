@@ -23,6 +23,7 @@ type recordings struct {
 	key      ed25519.PublicKey
 	since    time.Time
 	sessions func(ctx context.Context, each func(found) error) error
+	progress *progress
 }
 
 // Bounds of what is read ahead, for each session that is being read.
@@ -59,16 +60,22 @@ func (a *recordings) source(ctx context.Context) corpus.Source {
 		}
 		readers.Go(func() {
 			defer close(ids)
+			var all []found // 24 bytes each, and then it is known how many there are
 			err := a.sessions(ctx, func(f found) error {
+				all = append(all, f)
+				return ctx.Err()
+			})
+			if err != nil && ctx.Err() == nil && send(batch{err: err}) != nil {
+				return
+			}
+			a.progress.done.Store(0)
+			a.progress.total.Store(int64(len(all)))
+			for _, f := range all {
 				select {
 				case ids <- f:
-					return nil
 				case <-ctx.Done():
-					return errEnough
+					return
 				}
-			})
-			if err != nil && ctx.Err() == nil {
-				_ = send(batch{err: err}) // nobody reads on
 			}
 		})
 		for range min(maxReaders, runtime.GOMAXPROCS(0)) {
@@ -77,6 +84,7 @@ func (a *recordings) source(ctx context.Context) corpus.Source {
 					if a.read(ctx, f, send) != nil {
 						return
 					}
+					a.progress.done.Add(1)
 				}
 			})
 		}

@@ -31,7 +31,7 @@ running gateway.`,
 		Args: wantNoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newSessionsListCmd(), newSessionsShowCmd(), newSessionsReplayCmd())
+	cmd.AddCommand(newSessionsListCmd(), newSessionsShowCmd(), newSessionsReplayCmd(), newSessionsExportCmd())
 	return cmd
 }
 
