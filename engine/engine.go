@@ -94,7 +94,10 @@ type Session struct {
 	turns   uint64
 	account *usage.Account // see spending
 	reach   reach
-	encoded []byte // reused from event to event
+	// Reused from event to event.
+	encoded, scratch []byte
+	entries          []input.Entry
+	inputs           []record.InputEntry
 
 	done  chan struct{}
 	ended atomic.Pointer[Denial]

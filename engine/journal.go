@@ -1,8 +1,7 @@
 package engine
 
 import (
-	"crypto/sha256"
-
+	"github.com/regate-dev/regate/engine/input"
 	"github.com/regate-dev/regate/engine/policy"
 	"github.com/regate-dev/regate/engine/record"
 )
@@ -13,24 +12,20 @@ func (t *Turn) record() {
 	s := t.sess
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	entries := t.doc.Entries()
-	body := record.Request{
-		Turn: t.n, Time: t.started.UnixNano(), ID: t.id, RequestDigest: t.doc.Request.Digest,
-		Stage: string(t.doc.Stage), Input: make([]record.InputEntry, 0, len(entries)),
-	}
-	root := sha256.New()
-	for i := range entries {
-		e := &entries[i]
-		root.Write([]byte(e.Key))
-		root.Write([]byte{0})
-		root.Write(e.Digest[:])
+	s.entries, s.scratch = t.doc.AppendEntries(s.entries[:0], s.scratch[:0])
+	s.inputs = s.inputs[:0]
+	for i := range s.entries {
+		e := &s.entries[i]
 		if e.Part == nil {
-			body.Input = append(body.Input, record.InputEntry{Key: e.Key, JSON: e.JSON})
+			s.inputs = append(s.inputs, record.InputEntry{Key: e.Key, JSON: e.JSON})
 			continue
 		}
-		body.Input = append(body.Input, record.InputEntry{Key: e.Key, Part: s.writer.Intern(e.Digest, e.JSON)})
+		s.inputs = append(s.inputs, record.InputEntry{Key: e.Key, Part: s.writer.Intern(e.Digest, e.JSON)})
 	}
-	root.Sum(body.InputDigest[:0])
+	body := record.Request{
+		Turn: t.n, Time: t.started.UnixNano(), ID: t.id, RequestDigest: t.doc.Request.Digest,
+		Stage: string(t.doc.Stage), Input: s.inputs, InputDigest: record.Hash(input.Root(s.entries)),
+	}
 	s.encoded = body.Encode(s.encoded[:0])
 	s.writer.Append(record.KindRequest, s.encoded)
 	ruling := t.Ruling
@@ -44,7 +39,9 @@ func (t *Turn) record() {
 		Effect: ruling.Effect.String(), Ruling: s.writer.Intern(ruling.Digest(), ruling.JSON()),
 	}.Encode(s.encoded[:0])
 	t.decided = s.writer.Append(record.KindDecision, s.encoded)
-	if cap(s.encoded) > 512<<10 {
-		s.encoded = nil
+	clear(s.entries)
+	clear(s.inputs)
+	if cap(s.encoded) > 512<<10 || cap(s.scratch) > 64<<10 {
+		s.encoded, s.scratch = nil, nil
 	}
 }

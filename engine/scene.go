@@ -16,14 +16,16 @@ type scene struct {
 	hello    Hello
 	identity *identity.Identity
 	started  time.Time
-	labels   []string
+	// startedAt is started, as in the input.
+	startedAt string
+	labels    []string
 
 	subject, actor, asserted, target, enforcer *input.Part
 }
 
 func newScene(id string, h Hello, started time.Time) scene {
 	s := scene{
-		id: id, hello: h, identity: h.Identity, started: started,
+		id: id, hello: h, identity: h.Identity, started: started, startedAt: started.UTC().Format(time.RFC3339Nano),
 		subject: input.NewPart(h.Identity.Subject), asserted: input.NewPart(h.Asserted),
 		target: input.NewPart(h.Target), enforcer: input.NewPart(input.Enforcer{Obligations: h.Obligations}),
 	}
@@ -44,7 +46,7 @@ func (s *scene) document(n uint64, req *Request, stage input.Stage, now time.Tim
 		Request: input.Request{ID: s.turnID(n)},
 		Subject: s.subject, Actor: s.actor, Asserted: s.asserted,
 		Session: input.Session{
-			ID: s.id, StartedAt: s.started.UTC().Format(time.RFC3339Nano), Client: s.hello.Client, Labels: s.labels,
+			ID: s.id, StartedAt: s.startedAt, Client: s.hello.Client, Labels: s.labels,
 			Usage: used,
 		},
 		Target: s.target, Action: req.Action, Resource: req.Resource, Detail: req.Detail,
@@ -64,16 +66,13 @@ func (h *Hello) opening() *Request {
 // request sent again has the same digest; policy may only widen what is shown
 // through masks and limits, and those are bound by the ticket (see hold).
 func (s *scene) requestDigest(d *input.Document) string {
-	h := sha256.New()
-	word := func(v string) {
-		h.Write([]byte(v))
-		h.Write([]byte{0})
-	}
+	var room [512]byte
+	b := append(room[:0], "regate.request/v1\x00"...)
+	word := func(v string) { b = append(append(b, v...), 0) }
 	sum := func(p *input.Part) {
 		d := p.Digest()
-		h.Write(d[:])
+		b = append(b, d[:]...)
 	}
-	word("regate.request/v1")
 	word(string(d.Protocol))
 	word(string(d.Stage))
 	word(s.identity.Subject.Issuer)
@@ -94,7 +93,5 @@ func (s *scene) requestDigest(d *input.Document) string {
 	sum(d.Resource)
 	sum(d.Unknown)
 	sum(d.Parameters)
-	var out input.Digest
-	h.Sum(out[:0])
-	return out.String()
+	return input.Digest(sha256.Sum256(b)).String()
 }

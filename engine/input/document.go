@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -193,52 +192,78 @@ type Entry struct {
 
 // Entries returns the document's top-level keys in sorted order.
 func (d *Document) Entries() []Entry {
-	shared := func(key string, p *Part) Entry {
-		return Entry{Key: key, JSON: p.JSON(), Digest: p.Digest(), Part: p.orNull()}
-	}
-	own := func(key string, raw []byte) Entry {
-		return Entry{Key: key, JSON: raw, Digest: sha256.Sum256(raw)}
-	}
-	approvals := fixed["approvals"]
-	if len(d.Approvals) > 0 {
-		approvals = own("approvals", canonical(d.Approvals))
-	}
-	complete := fixed["incomplete"]
-	if d.Complete {
-		complete = fixed["complete"]
-	}
-	// Parameters are not shared: they differ from call to call.
-	parameters := shared("parameters", d.Parameters.orEmpty())
-	parameters.Part = nil
-	// In sorted order, but for the protocol's own key, which differs.
-	entries := []Entry{
-		shared("action", d.Action),
-		shared("actor", d.Actor),
-		approvals,
-		shared("asserted", d.Asserted),
-		complete,
-		shared("enforcer", d.Enforcer),
-		parameters,
-		own("protocol", appendString(nil, string(d.Protocol))),
-		own("request", d.Request.appendJSON(nil)),
-		shared("resource", d.Resource),
-		shared("response", d.Response),
-		fixed["schema"],
-		own("session", d.Session.appendJSON(nil)),
-		shared(d.Protocol.DetailKey(), d.Detail),
-		own("stage", appendString(nil, string(d.Stage))),
-		shared("subject", d.Subject),
-		shared("target", d.Target),
-		own("time", appendString(nil, d.Time.UTC().Format(time.RFC3339Nano))),
-		shared("unknown", d.Unknown.orEmpty()),
-		fixed["usage"],
-	}
-	if d.Usage != nil {
-		entries[len(entries)-1] = own("usage", d.Usage.appendJSON(nil))
-	}
-	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Key, b.Key) })
+	entries, _ := d.AppendEntries(nil, nil)
 	return entries
 }
+
+// AppendEntries is Entries into memory that the caller keeps: entries are
+// appended to dst, and JSON that was made for this document alone to scratch.
+// It is valid until either is used again.
+func (d *Document) AppendEntries(dst []Entry, scratch []byte) ([]Entry, []byte) {
+	first := len(dst)
+	dst = slices.Grow(dst, keys)
+	shared := func(key string, p *Part) {
+		dst = append(dst, Entry{Key: key, JSON: p.JSON(), Digest: p.Digest(), Part: p.orNull()})
+	}
+	at := len(scratch)
+	own := func(key string) {
+		raw := scratch[at:len(scratch):len(scratch)]
+		dst = append(dst, Entry{Key: key, JSON: raw, Digest: sha256.Sum256(raw)})
+		at = len(scratch)
+	}
+	// In sorted order, but for the protocol's own key, which differs.
+	shared("action", d.Action)
+	shared("actor", d.Actor)
+	if len(d.Approvals) > 0 {
+		scratch = append(scratch, canonical(d.Approvals)...)
+		own("approvals")
+	} else {
+		dst = append(dst, noApprovals)
+	}
+	shared("asserted", d.Asserted)
+	if d.Complete {
+		dst = append(dst, isComplete)
+	} else {
+		dst = append(dst, isIncomplete)
+	}
+	shared("enforcer", d.Enforcer)
+	// Parameters are not shared: they differ from call to call.
+	shared("parameters", d.Parameters.orEmpty())
+	dst[len(dst)-1].Part = nil
+	scratch = appendString(scratch, string(d.Protocol))
+	own("protocol")
+	scratch = d.Request.appendJSON(scratch)
+	own("request")
+	shared("resource", d.Resource)
+	shared("response", d.Response)
+	dst = append(dst, theSchema)
+	scratch = d.Session.appendJSON(scratch)
+	own("session")
+	scratch = appendString(scratch, string(d.Stage))
+	own("stage")
+	shared("subject", d.Subject)
+	shared("target", d.Target)
+	scratch = d.Time.UTC().AppendFormat(append(scratch, '"'), time.RFC3339Nano)
+	scratch = append(scratch, '"')
+	own("time")
+	shared("unknown", d.Unknown.orEmpty())
+	if d.Usage != nil {
+		scratch = d.Usage.appendJSON(scratch)
+		own("usage")
+	} else {
+		dst = append(dst, noUsage)
+	}
+	detail := d.Protocol.DetailKey()
+	i := first
+	for i < len(dst) && dst[i].Key < detail {
+		i++
+	}
+	dst = slices.Insert(dst, i, Entry{Key: detail, JSON: d.Detail.JSON(), Digest: d.Detail.Digest(), Part: d.Detail.orNull()})
+	return dst, scratch
+}
+
+// keys is how many top-level keys a document has.
+const keys = 20
 
 // MarshalJSON writes the document in RFC 8785 canonical form.
 func (d *Document) MarshalJSON() ([]byte, error) {
@@ -257,32 +282,31 @@ func (d *Document) MarshalJSON() ([]byte, error) {
 
 // Digest is a Merkle root: the SHA-256 over, for each top-level key in sorted
 // order, the key, a zero byte, and the SHA-256 of the key's canonical JSON.
-func (d *Document) Digest() Digest {
-	h := sha256.New()
-	for _, e := range d.Entries() {
-		h.Write([]byte(e.Key))
-		h.Write([]byte{0})
-		h.Write(e.Digest[:])
+func (d *Document) Digest() Digest { return Root(d.Entries()) }
+
+// Root is the digest of the document that has the entries.
+func Root(entries []Entry) Digest {
+	var room [1024]byte
+	b := room[:0]
+	for i := range entries {
+		b = append(append(b, entries[i].Key...), 0)
+		b = append(b, entries[i].Digest[:]...)
 	}
-	var sum Digest
-	h.Sum(sum[:0])
-	return sum
+	return sha256.Sum256(b)
 }
 
-// fixed are the entries that take few values.
-var fixed = func() map[string]Entry {
-	m := map[string]Entry{}
-	for name, e := range map[string]struct{ key, json string }{
-		"approvals":  {"approvals", "[]"},
-		"complete":   {"complete", "true"},
-		"incomplete": {"complete", "false"},
-		"schema":     {"schema", `"` + Schema + `"`},
-		"usage":      {"usage", "null"},
-	} {
-		m[name] = Entry{Key: e.key, JSON: []byte(e.json), Digest: sha256.Sum256([]byte(e.json))}
-	}
-	return m
-}()
+// The entries that take few values.
+var (
+	noApprovals  = constant("approvals", "[]")
+	isComplete   = constant("complete", "true")
+	isIncomplete = constant("complete", "false")
+	theSchema    = constant("schema", `"`+Schema+`"`)
+	noUsage      = constant("usage", "null")
+)
+
+func constant(key, value string) Entry {
+	return Entry{Key: key, JSON: []byte(value), Digest: sha256.Sum256([]byte(value))}
+}
 
 // canonical marshals v to its RFC 8785 form. It panics where v does not
 // marshal, which the types of this package always do.
