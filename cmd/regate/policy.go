@@ -16,6 +16,7 @@ check and test, too; see docs/policy.md.`,
 	}
 	// One line a subcommand, each in the file of its name.
 	cmd.AddCommand(
+		newPolicyInitCmd(),
 		newPolicyBuildCmd(),
 		newPolicyReplayCmd(),
 	)
