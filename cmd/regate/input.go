@@ -22,6 +22,7 @@ Who asks is said by flags (--subject, --group, …) or by the claims of a token
 	}
 	// One line a protocol, each in the file of its name.
 	cmd.AddCommand(
+		newInputHTTPCmd(),
 		newInputKubernetesCmd(),
 		newInputPostgresCmd(),
 	)

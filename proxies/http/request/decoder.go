@@ -114,6 +114,9 @@ func (d *Decoder) Head(in Incoming) (*Request, error) {
 	}
 	slash := len(segments) > 0 && strings.HasSuffix(in.RawPath, "/")
 	op, params := d.opts.Routes.match(in.Method, segments, slash)
+	if op == nil && in.Method == "HEAD" { // it is the head of what GET returns
+		op, params = d.opts.Routes.match("GET", segments, slash)
+	}
 	lists := d.opts.Lists
 	if op != nil {
 		lists = append(slices.Clone(lists), op.Lists...)
@@ -152,8 +155,17 @@ func (d *Decoder) Head(in Incoming) (*Request, error) {
 		b := &r.Detail.Body
 		b.State, b.Kind, r.Action.Body, r.Action.Opaque = "unread", "unread", "unread", true
 		b.Type, _, _ = mime.ParseMediaType(header.Get("Content-Type"))
-	} else if d.isGraphQL(path) && in.Method == "GET" {
+	}
+	if !d.isGraphQL(path) {
+		return r, nil
+	}
+	if in.Method == "GET" && !in.HasBody {
 		return r, r.graphQLParameters()
+	}
+	for _, name := range []string{"query", "operationName", "variables", "extensions"} {
+		if len(query.values[name]) > 0 {
+			return nil, badGraphQL("it is in the URL of a %s", in.Method)
+		}
 	}
 	return r, nil
 }
@@ -209,10 +221,8 @@ func (r *Request) Read(body []byte) error {
 	}
 	slices.Sort(r.Resource.BodyNames)
 	r.Resource.BodyNames = slices.Compact(r.Resource.BodyNames)
-	for _, names := range [][]string{r.Resource.BodyNames} {
-		if _, form := b.Form["_method"]; form || slices.Contains(names, "_method") {
-			return refuse(ReasonOverride, "Send the method that is meant.", "the field _method changes the method")
-		}
+	if slices.Contains(r.Resource.BodyNames, "_method") {
+		return refuse(ReasonOverride, "Send the method that is meant.", "the field _method changes the method")
 	}
 	return nil
 }
@@ -242,6 +252,9 @@ func (r *Request) readKind(content []byte) error {
 		b.Kind = "text"
 	default:
 		b.Kind, readable = "binary", false
+	}
+	if r.decoder.isGraphQL(r.Resource.Path) && b.Kind != "json" && b.Kind != "graphql" {
+		return badGraphQL("the content type is not application/json")
 	}
 	if !readable {
 		r.Action.Opaque = true
@@ -372,7 +385,7 @@ func (r *Request) Find() {
 		}
 	}
 	f.Body = r.find(string(r.Body))
-	r.strings(r.Detail.Body.JSON, func(s string) { f.Body = append(f.Body, r.find(s)...) })
+	eachString(r.Detail.Body.JSON, func(s string) { f.Body = append(f.Body, r.find(s)...) })
 	for _, values := range r.Detail.Body.Form {
 		f.Body = append(f.Body, r.find(values...)...)
 	}
@@ -395,19 +408,20 @@ func (r *Request) find(texts ...string) []string {
 	return out
 }
 
-// strings calls f for the strings of a value that an escape may hide.
-func (r *Request) strings(v any, f func(string)) {
+// eachString calls f for the strings of a JSON value, names among them: an
+// escape may have hidden them from who looked at the text.
+func eachString(v any, f func(string)) {
 	switch v := v.(type) {
 	case string:
 		f(v)
 	case []any:
 		for _, e := range v {
-			r.strings(e, f)
+			eachString(e, f)
 		}
 	case map[string]any:
 		for name, e := range v {
 			f(name)
-			r.strings(e, f)
+			eachString(e, f)
 		}
 	}
 }

@@ -53,7 +53,8 @@ func jsonError(err error) error {
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return errors.New("an object has a name twice")
 	case errors.As(err, &syntactic):
-		return errors.New("at byte " + strconv.FormatInt(syntactic.ByteOffset, 10) + ": " + strings.TrimPrefix(syntactic.Err.Error(), "jsontext: "))
+		// Its own words repeat what is there, which is not ours to show.
+		return errors.New("it is no JSON at byte " + strconv.FormatInt(syntactic.ByteOffset, 10))
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("it ends too early")
 	}

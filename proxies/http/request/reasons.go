@@ -68,3 +68,8 @@ func refuse(reason, hint, format string, args ...any) *Refusal {
 	}
 	return &Refusal{Reason: reason, Status: status, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
+
+// TooLarge refuses a body that has to be read and is larger than limit bytes.
+func TooLarge(limit int64) *Refusal {
+	return refuse(ReasonBodyTooLarge, "Send less in one request.", "the body is larger than the %d bytes that are read of one", limit)
+}
