@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"time"
 )
 
@@ -26,14 +25,13 @@ type committer struct {
 	unacked uint64 // frames that failed since the last that was stored
 	down    bool
 
-	hasher  hash.Hash
 	heads   []byte
 	frames  []*frame
 	records [][]byte
 }
 
 func newCommitter(j *Journal, log *Log) *committer {
-	return &committer{j: j, log: log, turn: make(chan struct{}, 1), hasher: sha256.New()}
+	return &committer{j: j, log: log, turn: make(chan struct{}, 1)}
 }
 
 // wait returns when a is settled, and writes where nobody does.
@@ -110,15 +108,14 @@ func (c *committer) store(frames []*frame) error {
 func (c *committer) seal(f *frame) []byte {
 	c.seq++
 	f.seq = c.seq
-	c.hasher.Reset()
+	c.heads = c.heads[:0]
 	for i := range f.events {
-		c.hasher.Write(f.events[i].hash[:])
+		c.heads = append(c.heads, f.events[i].hash[:]...)
 	}
 	head := FrameHead{
 		Gateway: c.j.opts.Gateway, Epoch: c.j.epoch, Seq: c.seq, Prev: c.prev,
-		Time: c.j.opts.Clock().UnixNano(), Events: len(f.events), Unacked: c.unacked,
+		Time: c.j.opts.Clock().UnixNano(), Events: len(f.events), Unacked: c.unacked, Hashes: sha256.Sum256(c.heads),
 	}
-	c.hasher.Sum(head.Hashes[:0])
 	c.heads = appendFrameHead(c.heads[:0], head)
 	c.prev = sha256.Sum256(c.heads)
 	record := f.buf[headRoom-len(c.heads)-recordHead:]

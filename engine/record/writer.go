@@ -133,18 +133,28 @@ func (w *Writer) append(kind Kind, body []byte) (*Ack, error) {
 	return ack, err
 }
 
+// smallBody is up to where a body is copied to be hashed, in bytes.
+const smallBody = 4 << 10
+
 // put encodes, chains and hands over one event.
 func (w *Writer) put(kind Kind, body []byte, at int64) (*Ack, error) {
 	seq := w.seq + 1
-	w.scratch = appendEventHead(w.scratch[:0], w.id, seq, w.head.check(), at, kind, len(body))
-	w.hasher.Reset()
-	w.hasher.Write(w.head[:])
-	w.hasher.Write(w.scratch)
-	w.hasher.Write(body)
+	// The chain hash is over the one before, the head and the body.
+	w.scratch = append(w.scratch[:0], w.head[:]...)
+	w.scratch = appendEventHead(w.scratch, w.id, seq, w.head.check(), at, kind, len(body))
+	head := len(w.scratch)
 	var next Hash
-	sum := w.hasher.Sum(w.scratch)
-	copy(next[:], sum[len(w.scratch):])
-	ack, err := w.j.add(w, seq, next, w.scratch, body, kind)
+	if len(body) <= smallBody {
+		// In one go: the hasher's own way to a sum allocates.
+		w.scratch = append(w.scratch, body...)
+		next = sha256.Sum256(w.scratch)
+	} else {
+		w.hasher.Reset()
+		w.hasher.Write(w.scratch)
+		w.hasher.Write(body)
+		w.hasher.Sum(next[:0])
+	}
+	ack, err := w.j.add(w, seq, next, w.scratch[len(w.head):head], body, kind)
 	if err != nil {
 		return nil, err
 	}
