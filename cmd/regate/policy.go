@@ -19,6 +19,7 @@ check and test, too; see docs/policy.md.`,
 		newPolicyInitCmd(),
 		newPolicyBuildCmd(),
 		newPolicyReplayCmd(),
+		newPolicyCoverageCmd(),
 	)
 	return cmd
 }

@@ -130,6 +130,21 @@ func (k *keys) of(r *corpus.Recorded, target string) memoKey {
 // partsOf passes the values of some keys of an object, in the object's order. It
 // reports whether raw is an object.
 func partsOf(raw []byte, wanted []string, each func([]byte)) bool {
+	return eachMember(raw, func(key string, value []byte) {
+		if _, ok := slices.BinarySearch(wanted, key); ok {
+			each([]byte(key))
+			each(value)
+		}
+	})
+}
+
+// eachKey passes the keys of an object.
+func eachKey(raw []byte, each func(string)) bool {
+	return eachMember(raw, func(key string, _ []byte) { each(key) })
+}
+
+// eachMember passes the members of an object. It reports whether raw is one.
+func eachMember(raw []byte, each func(key string, value []byte)) bool {
 	dec := jsontext.NewDecoder(bytes.NewReader(raw))
 	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '{' {
 		return false
@@ -144,10 +159,7 @@ func partsOf(raw []byte, wanted []string, each func([]byte)) bool {
 		if err != nil {
 			return false
 		}
-		if _, ok := slices.BinarySearch(wanted, key); ok {
-			each([]byte(key))
-			each(value)
-		}
+		each(key, value)
 	}
 	return true
 }

@@ -171,8 +171,6 @@ type replayer struct {
 const keptPerWorker = 4_096
 
 func (w *replayer) take(ctx context.Context, r *corpus.Recorded) {
-	// Evaluation takes no notice of an interruption: half a decision is none.
-	ctx = context.WithoutCancel(ctx)
 	t := w.tally
 	t.decisions++
 	t.at(r.Time)
@@ -186,6 +184,9 @@ func (w *replayer) take(ctx context.Context, r *corpus.Recorded) {
 		return
 	}
 	now, made := w.candidate.of(ctx, r, f.target.Name, nil)
+	if ctx.Err() != nil {
+		return // an evaluation that was cut off looks like a denial
+	}
 	if made {
 		w.options.Counter.Evaluated.Add(1)
 	}
@@ -209,7 +210,7 @@ func (w *replayer) before(ctx context.Context, r *corpus.Recorded, f *facts) (wa
 			return nil, false
 		}
 		out, _ := w.baseline.of(ctx, r, f.target.Name, nil)
-		return out.verdict, true
+		return out.verdict, ctx.Err() == nil
 	}
 	was, err := w.parse(r)
 	if err != nil {
@@ -226,6 +227,9 @@ func (w *replayer) before(ctx context.Context, r *corpus.Recorded, f *facts) (wa
 		return was, true
 	}
 	again, _ := w.baseline.of(ctx, r, f.target.Name, nil)
+	if ctx.Err() != nil {
+		return nil, false
+	}
 	switch same, decided := again.verdict.reproduces(was), w.baseline.decided(was); {
 	case decided && same:
 		t.base.same++
