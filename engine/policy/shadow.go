@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -61,6 +60,9 @@ func (e *Engine) runShadow() {
 
 // note counts what one shadow ruling would have changed.
 func (e *Engine) note(job *shadowJob, bundle string, r *ShadowRuling) {
+	if e.ctx.Err() != nil {
+		return // cut off by Close: it says nothing
+	}
 	e.counters.shadowEvaluations.Add(1)
 	e.flips.note(bundle, job.ruling, r, job.doc.Request.ID, job.doc.Time)
 	if r.Effect != job.ruling.Effect {
@@ -96,8 +98,8 @@ func (e *Engine) askShadow(job shadowJob, q *shadowQuery) (out ShadowRuling) {
 			out = failed(fmt.Errorf("panic: %v", p))
 		}
 	}()
-	// The request's context may have ended; the timeout bounds this.
-	own, err := e.ask(context.WithoutCancel(e.ctx), job.plan.snapshot, &q.query, job.in, question{protocol: job.doc.Protocol, now: job.doc.Time})
+	// The request's context may have ended; the timeout and Close bound this.
+	own, err := e.ask(e.ctx, job.plan.snapshot, &q.query, job.in, question{protocol: job.doc.Protocol, now: job.doc.Time})
 	if err != nil {
 		return failed(err)
 	}

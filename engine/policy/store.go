@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync/atomic"
 
 	"github.com/gowebpki/jcs"
@@ -29,6 +31,10 @@ type gatedStore struct {
 	commit func(*snapshot)
 	closed func() bool // nothing is put in force any more
 
+	// beside are modules of elsewhere that OPA's own compilation of a bundle finds
+	// beside it. They are not in the store and not part of a candidate. nil: none.
+	beside func() map[string][]byte
+
 	wrote atomic.Uint64 // the last transaction that wrote; there is one writer at a time
 }
 
@@ -44,8 +50,32 @@ func (g *gatedStore) UpsertPolicy(ctx context.Context, txn storage.Transaction, 
 	return g.Store.UpsertPolicy(ctx, txn, id, raw)
 }
 
+// ListPolicies implements storage.Store.
+func (g *gatedStore) ListPolicies(ctx context.Context, txn storage.Transaction) ([]string, error) {
+	ids, err := g.Store.ListPolicies(ctx, txn)
+	if err != nil || g.beside == nil {
+		return ids, err
+	}
+	return slices.AppendSeq(ids, maps.Keys(g.beside())), nil
+}
+
+// GetPolicy implements storage.Store.
+func (g *gatedStore) GetPolicy(ctx context.Context, txn storage.Transaction, id string) ([]byte, error) {
+	if g.beside != nil {
+		if raw, ok := g.beside()[id]; ok {
+			return raw, nil
+		}
+	}
+	return g.Store.GetPolicy(ctx, txn, id)
+}
+
 // DeletePolicy implements storage.Store.
 func (g *gatedStore) DeletePolicy(ctx context.Context, txn storage.Transaction, id string) error {
+	if g.beside != nil {
+		if _, ok := g.beside()[id]; ok {
+			return nil // a bundle has its root, so it is not compiled with it
+		}
+	}
 	g.wrote.Store(txn.ID())
 	return g.Store.DeletePolicy(ctx, txn, id)
 }

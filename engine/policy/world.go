@@ -36,7 +36,7 @@ type world struct {
 // startWorlds begins to load the shadow bundles.
 func (e *Engine) startWorlds(ctx context.Context) error {
 	for _, w := range e.worlds {
-		store := &gatedStore{Store: inmem.New(), check: w.check, keep: w.inner.keep, commit: w.commit, closed: w.inner.isClosed}
+		store := &gatedStore{Store: inmem.New(), beside: w.beside, check: w.check, keep: w.inner.keep, commit: w.commit, closed: w.inner.isClosed}
 		if err := w.inner.startBundles(ctx, store); err != nil {
 			return fmt.Errorf("shadow bundle %q: %w", w.name, err)
 		}
@@ -59,11 +59,19 @@ func (e *Engine) newWorld(b Bundle) *world {
 	return &world{parent: e, inner: inner, name: b.Name, based: make(chan struct{}, 1)}
 }
 
+// beside are the modules of what is enforced.
+func (w *world) beside() map[string][]byte {
+	if base := w.parent.current.Load(); base != nil {
+		return base.candidate.modules
+	}
+	return nil
+}
+
 // inspect loads the bundle once and returns why it would be refused.
 func (w *world) inspect(ctx context.Context, refs map[string]BundleRef) []string {
 	defer w.inner.stop()
 	note := func(next *snapshot) { maps.Copy(refs, next.bundles) }
-	l := &localBundles{engine: w.inner, store: &gatedStore{Store: inmem.New(), check: w.check, commit: note, closed: w.inner.isClosed}}
+	l := &localBundles{engine: w.inner, store: &gatedStore{Store: inmem.New(), beside: w.beside, check: w.check, commit: note, closed: w.inner.isClosed}}
 	b := w.inner.cfg.Bundles[0]
 	for _, id := range b.ids() {
 		w.inner.owners[id] = b.Name
@@ -174,7 +182,7 @@ func (w *world) ask(job *shadowJob) (out ShadowRuling, ok bool) {
 		var in *ast.Term
 		if in, err = w.inner.terms.document(doc, p.reads); err == nil {
 			var sets []elements
-			sets, err = w.inner.ask(context.WithoutCancel(w.inner.ctx), s, &p.enforced, in, question{protocol: doc.Protocol, now: doc.Time})
+			sets, err = w.inner.ask(w.inner.ctx, s, &p.enforced, in, question{protocol: doc.Protocol, now: doc.Time})
 			if err == nil {
 				r := combine(job.facts, sets)
 				return ShadowRuling{Bundle: w.name, Effect: r.Effect, Reasons: r.Reasons, Obligations: r.Obligations, Errors: []string{}}, true
