@@ -1,0 +1,88 @@
+package scaffold
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/regate-dev/regate/engine/input"
+)
+
+// TestTestModules: stock opa takes and passes what is made of real documents,
+// whatever is in them.
+func TestTestModules(t *testing.T) {
+	opa := stockOPA(t)
+	example, err := Example(input.Postgres)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hostile := `{"action":{"verb":"a\"}\n\\ } if { \u0000 \u2028 \ud83d\ude00 <&>"},"complete":false,"n":[1e300,-0.5,12345678901234567890],"é\"":{},` +
+		`"deep":` + strings.Repeat(`[`, 50) + strings.Repeat(`]`, 50) + `}`
+	cases := []TestCase{
+		{Name: "select public.customers", Comment: "SELECT 1\nFROM t -- x\r\n\u2028package evil\x00\x1b[2J", Input: example},
+		{Name: "select public.customers", Input: example},
+		{Name: "sql", Comment: "its name is that of the import", Input: example},
+		{Name: "", Input: json.RawMessage(hostile)},
+		{Name: "if", Input: json.RawMessage(`{}`)},
+		{Name: "7 über " + strings.Repeat("long ", 100), Input: json.RawMessage("{\n \"complete\" : true }")},
+	}
+	source, err := TestModule("regate.policies.acme.sql", cases)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := made(t, Options{Protocols: []input.Protocol{input.Postgres}, Owner: "acme"})
+	// In the place of the bundle's own tests it says the same for opa fmt and
+	// opa check; coverage is another matter.
+	if err := os.WriteFile(filepath.Join(dir, "sql", "policy_test.rego"), source, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range Commands()[:3] {
+		if out, err := run(t, opa, dir, command); err != nil {
+			t.Errorf("%s: %v\n%s\n%s", command, err, out, source)
+		}
+	}
+	if n := strings.Count(string(source), "\ntest_"); n != len(cases) {
+		t.Errorf("%d tests", n)
+	}
+}
+
+// TestWhatIsSaid: with what the policy says, the test holds exactly that.
+func TestWhatIsSaid(t *testing.T) {
+	opa := stockOPA(t)
+	example, err := Example(input.Postgres)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := made(t, Options{Protocols: []input.Protocol{input.Postgres}, Owner: "acme"})
+	for verdict, say := range map[string]map[string][]string{
+		"PASS": {"allow": {"acme.sql/read"}, "deny": nil, "limit": {"acme.sql/rows"}},
+		"FAIL": {"allow": {"acme.sql/write"}, "deny": nil},
+	} {
+		source, err := TestModule("regate.policies.acme.sql", []TestCase{{Name: "read", Input: example, Say: say}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "sql", "policy_test.rego"), source, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := run(t, opa, dir, Commands()[2])
+		if (err == nil) != (verdict == "PASS") || !strings.Contains(out, verdict) {
+			t.Errorf("%v\n%s\n%s", err, out, source)
+		}
+	}
+}
+
+func TestBadTestModules(t *testing.T) {
+	for _, pkg := range []string{"", "a..b", "A", "a.if", "a-b", "a\nb", "1a", "data.\x00"} {
+		if out, err := TestModule(pkg, nil); err == nil {
+			t.Errorf("%q: %s", pkg, out)
+		}
+	}
+	for _, doc := range []string{"", "[]", "1", "{", `{"action":1}`} {
+		if out, err := TestModule("a.b", []TestCase{{Input: json.RawMessage(doc)}}); err == nil {
+			t.Errorf("%q: %s", doc, out)
+		}
+	}
+}
