@@ -250,7 +250,12 @@ func TestSetGuards(t *testing.T) {
 	}
 	r, guards := s.DecideGuards(t.Context(), in, in.Term())
 	expect(t, r, Deny, "t.p/no")
-	if len(guards) != 2 || guards[0].Ruling.Effect != Deny || guards[1].Ruling.Effect != Allow || guards[1].Ruling.Limit.Rows != 3 {
-		t.Errorf("%+v", guards)
+	expect(t, guards, Deny, "t.p/no")
+	shown := ast.MustParseTerm(`{"target": {"name": "other"}}`)
+	r, guards = s.DecideGuards(t.Context(), in, shown)
+	expect(t, r, Deny, "engine/no-allow")
+	expect(t, guards, Allow, "another/allow")
+	if guards.Limit.Rows != 3 {
+		t.Errorf("%+v", guards.Limit)
 	}
 }

@@ -78,18 +78,12 @@ func put(obj ast.Object, path []string, value ast.Value) ast.Object {
 	return out
 }
 
-// GuardRuling is the ruling of one package that allows nothing by itself, as if
-// some other package allowed everything.
-type GuardRuling struct {
-	Package string
-	Ruling  *Ruling
-}
-
-// DecideGuards is Decide, and says beside what each package that has no allow
-// of its own would make of the document if another one allowed it. Where the
-// decision is a denial because something went wrong there are none: nothing is
-// let through.
-func (s *Set) DecideGuards(ctx context.Context, in *Input, shown *ast.Term) (r *Ruling, guards []GuardRuling) {
+// DecideGuards is Decide, and says beside what the packages that have no allow of
+// their own would make of the document together if another one allowed it. Such
+// packages restrict what others allow; alone they would always deny. guards is
+// nil where there are none, and where the decision is a denial because something
+// went wrong: then nothing is let through.
+func (s *Set) DecideGuards(ctx context.Context, in *Input, shown *ast.Term) (r, guards *Ruling) {
 	e := s.engine
 	defer func() {
 		if p := recover(); p != nil {
@@ -101,16 +95,17 @@ func (s *Set) DecideGuards(ctx context.Context, in *Input, shown *ast.Term) (r *
 		return failed, nil
 	}
 	grants := map[string]bool{}
-	for _, part := range p.enforced.parts {
-		if part.entry == entryAllow {
-			grants[part.pkg.name] = true
+	for _, pkg := range s.snapshot.packages {
+		grants[pkg.name] = pkg.has(entryAllow)
+	}
+	only := []elements{{pkg: "another", owner: "another", allowCounts: true, allow: []Reason{{ID: "another/allow", Effect: Allow, Owner: "another"}}}}
+	for i := range sets {
+		if !grants[sets[i].pkg] {
+			only = append(only, sets[i])
 		}
 	}
-	other := elements{pkg: "another", owner: "another", allowCounts: true, allow: []Reason{{ID: "another/allow", Effect: Allow}}}
-	for i := range sets {
-		if name := sets[i].pkg; !grants[name] {
-			guards = append(guards, GuardRuling{name, combine(in.facts, []elements{sets[i], other})})
-		}
+	if len(only) > 1 {
+		guards = combine(in.facts, only)
 	}
 	return s.combined(p, in, sets), guards
 }
