@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,10 +18,15 @@ import (
 // TestFullDisk runs the recording on a file system of 48 MiB of its own, in a
 // child with its own mount and user namespaces.
 func TestFullDisk(t *testing.T) {
+	t.Run("log", func(t *testing.T) { runOnSmallDisk(t, "disk:log:") })
+	t.Run("stream", func(t *testing.T) { runOnSmallDisk(t, "disk:") })
+}
+
+func runOnSmallDisk(t *testing.T, role string) {
 	dir := t.TempDir()
 	cmd := exec.Command("unshare", "--user", "--map-root-user", "--mount", "sh", "-c",
 		`mount -t tmpfs -o size=48m none "$1" && exec "$2"`, "sh", dir, os.Args[0])
-	cmd.Env = append(os.Environ(), "REGATE_TEST_CHILD=disk:"+dir)
+	cmd.Env = append(os.Environ(), "REGATE_TEST_CHILD="+role+dir)
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
@@ -34,12 +40,25 @@ func fillDisk(dir string) error {
 	defer cancel()
 	log := logrus.New() // shown where the test fails
 	log.SetLevel(logrus.DebugLevel)
-	st, err := state.Open(ctx, state.Options{Dir: filepath.Join(dir, "state"), Logger: log})
-	if err != nil {
-		return err
+	dir, local := strings.CutPrefix(dir, "log:")
+	opts := JournalOptions{Gateway: "disk", Key: testKey, Reserve: 16 << 20, Timeout: time.Second, Logger: log}
+	opts.FreeBytes = func() (int64, error) { return state.FreeBytes(dir) }
+	verify := VerifyOptions{Key: testPublic}
+	if local {
+		store, err := OpenLog(filepath.Join(dir, "journal"), LogOptions{Segment: 4 << 20})
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		opts.Log, verify.Log = store, store.dir
+	} else {
+		st, err := state.Open(ctx, state.Options{Dir: filepath.Join(dir, "state"), Logger: log})
+		if err != nil {
+			return err
+		}
+		defer st.Close(ctx)
+		opts.JetStream, verify.Journal = st.JetStream(), st.JetStream()
 	}
-	defer st.Close(ctx)
-	opts := JournalOptions{JetStream: st.JetStream(), Gateway: "disk", Key: testKey, Reserve: 16 << 20, FreeBytes: st.FreeBytes, Timeout: time.Second, Logger: log}
 	j, err := OpenJournal(ctx, opts)
 	if err != nil {
 		return err
@@ -65,7 +84,7 @@ func fillDisk(dir string) error {
 	if err := ack.Wait(ctx); err != nil {
 		return err
 	}
-	free, err := st.FreeBytes()
+	free, err := state.FreeBytes(dir)
 	if err != nil {
 		return err
 	}
@@ -85,7 +104,7 @@ func fillDisk(dir string) error {
 	if err := j.Close(ctx); err != nil {
 		return err
 	}
-	report, err := Verify(ctx, VerifyOptions{Journal: st.JetStream(), Key: testPublic})
+	report, err := Verify(ctx, verify)
 	if err != nil {
 		return err
 	}
