@@ -1,0 +1,44 @@
+# METADATA
+# title: No secrets in arguments
+# description: |
+#   Denies messages in whose arguments regate found a value of one of `kinds`:
+#   credentials that an agent picked up on the way and now hands to a server.
+#   It is a net: whoever encodes a value gets it past any detector.
+#   Settings: kinds (as in a mask's detect), exempt (list of groups).
+# scope: package
+# schemas:
+#   - input: schema.mcp
+# custom:
+#   regate: {protocols: [mcp], mode: enforce}
+package regate.policies.regate.mcp_no_leaks
+
+import data.regate.lib.principal
+
+kinds := site if {
+	site := data.regate.settings.mcp_no_leaks.kinds
+} else := data.regate.defaults.mcp_no_leaks.kinds
+
+exempt := site if {
+	site := data.regate.settings.mcp_no_leaks.exempt
+} else := data.regate.defaults.mcp_no_leaks.exempt
+
+settings_known if {
+	is_array(kinds)
+	is_array(exempt)
+}
+
+deny contains {
+	"id": "regate.mcp_no_leaks/found", "severity": "critical",
+	"msg": sprintf("the arguments carry what looks like a secret (%s)", [kind]),
+	"hint": "Leave it out. If the server needs it, ask the gateway's operator to add it there.",
+} if {
+	some kind in input.action.secrets
+	kind in kinds
+	not is_exempt
+}
+
+is_exempt if principal.in_any(exempt)
+
+deny contains {"id": "regate.mcp_no_leaks/settings", "msg": "the settings of regate.mcp_no_leaks are missing or of the wrong type"} if {
+	not settings_known
+}
