@@ -15,8 +15,8 @@ import (
 
 const repo = "../.."
 
-// packPaths are the library, every ready pack, and more folders of the
-// repository.
+// packPaths are the library, every ready pack for PostgreSQL alone, and more
+// folders of the repository. Their decisions can be cached.
 func packPaths(t testing.TB, more ...string) []string {
 	t.Helper()
 	packs, err := filepath.Glob(repo + "/policies/postgres/*")
@@ -24,6 +24,23 @@ func packPaths(t testing.TB, more ...string) []string {
 		t.Fatal("no packs", err)
 	}
 	paths := append([]string{repo + "/policies/lib"}, packs...)
+	for _, m := range more {
+		paths = append(paths, filepath.Join(repo, m))
+	}
+	return paths
+}
+
+// everyPack are packPaths with the packs for every protocol.
+func everyPack(t testing.TB, more ...string) []string {
+	t.Helper()
+	packs, err := filepath.Glob(repo + "/policies/*/*/policy.rego")
+	if err != nil || len(packs) < 20 {
+		t.Fatal("no packs", err)
+	}
+	paths := []string{repo + "/policies/lib"}
+	for _, p := range packs {
+		paths = append(paths, filepath.Dir(p))
+	}
 	for _, m := range more {
 		paths = append(paths, filepath.Join(repo, m))
 	}

@@ -64,6 +64,7 @@ settings_known if {
 }
 
 applies if {
+	settings_known
 	input.stage == "request"
 	input.action.graphql != ""
 	not is_exempt

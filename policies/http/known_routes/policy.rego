@@ -63,6 +63,7 @@ settings_known if {
 }
 
 applies if {
+	settings_known
 	input.stage == "request"
 	not is_exempt
 }
@@ -70,6 +71,7 @@ applies if {
 is_exempt if principal.in_any(exempt)
 
 operation_in(patterns) if {
+	is_string(input.action.operation)
 	some pattern in patterns
 	glob.match(pattern, null, input.action.operation)
 }

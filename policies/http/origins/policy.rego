@@ -85,7 +85,10 @@ is_address if regex.match(`^\[|:|^[0-9.]+$|^0x`, host)
 
 is_local if regex.match(`^localhost$|\.localhost$|\.local$|\.internal$|\.lan$|\.home\.arpa$|^[^.]+$`, host)
 
-applies if not is_exempt
+applies if {
+	settings_known
+	not is_exempt
+}
 
 is_exempt if principal.in_any(exempt)
 

@@ -46,6 +46,7 @@ settings_known if {
 }
 
 applies if {
+	settings_known
 	input.stage == "request"
 	not input.action.dry_run == true
 	not is_exempt

@@ -98,6 +98,7 @@ reads_of_the_cluster if {
 }
 
 applies if {
+	settings_known
 	input.stage == "request"
 	not is_exempt
 }

@@ -51,6 +51,7 @@ settings_known if {
 }
 
 applies if {
+	settings_known
 	input.stage == "request"
 	not is_exempt
 }

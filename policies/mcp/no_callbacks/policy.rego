@@ -70,6 +70,7 @@ may_ask if {
 }
 
 applies if {
+	settings_known
 	input.stage == "request"
 	not is_exempt
 }

@@ -52,6 +52,7 @@ settings_known if {
 
 # applies: a tool is called, or it is asked whether a list may show it.
 applies if {
+	settings_known
 	input.stage == "request"
 	is_string(input.resource.tool)
 	not is_exempt

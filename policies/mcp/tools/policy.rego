@@ -66,6 +66,7 @@ settings_known if {
 }
 
 applies if {
+	settings_known
 	input.stage == "request"
 	not is_exempt
 }
