@@ -53,6 +53,8 @@ type Log struct {
 	broken bool   // a write failed: what lies behind end in file is not ours
 	rotate atomic.Bool
 
+	flushed uint64 // owned by who flushes
+
 	mu       sync.Mutex
 	segments []uint64               // in order; the last is being written
 	readers  map[string]logPosition // where each recorder is
@@ -220,7 +222,7 @@ func (l *Log) begin(base uint64) error {
 		return err
 	}
 	if err = file.Truncate(0); err == nil && l.sync {
-		err = syncDir(l.dir)
+		err = syncPath(l.dir)
 	}
 	if err != nil {
 		_ = file.Close()
@@ -310,6 +312,32 @@ func (l *Log) takeBack(at uint64, cause error) error {
 		l.broken = true
 	}
 	return cause
+}
+
+// flush brings what is stored to the disk, for a log that does not do so at
+// each write. One goroutine at a time may call it, beside those that append.
+func (l *Log) flush() error {
+	end := l.end.Load()
+	if l.sync || end == l.flushed {
+		return nil
+	}
+	l.mu.Lock()
+	bases := slices.Clone(l.segments)
+	l.mu.Unlock()
+	for i, base := range bases {
+		if i+1 < len(bases) && bases[i+1] <= l.flushed {
+			continue
+		}
+		// By a handle of its own: the writer's may be closed meanwhile.
+		if err := syncPath(segmentPath(l.dir, base)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := syncPath(l.dir); err != nil {
+		return err
+	}
+	l.flushed = end
+	return nil
 }
 
 // End returns the position behind the last frame that is stored.

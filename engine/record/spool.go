@@ -130,7 +130,7 @@ func (f *spoolFile) flush() error {
 		return fmt.Errorf("spool: %w", err)
 	}
 	if fresh {
-		if err := syncDir(filepath.Dir(f.path)); err != nil {
+		if err := syncPath(filepath.Dir(f.path)); err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}
 	}
@@ -165,8 +165,9 @@ func (f *spoolFile) source() (func() (Event, []byte, error), func() error, error
 	return r.Next, file.Close, nil
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
+// syncPath brings a file or a directory to the disk.
+func syncPath(path string) error {
+	d, err := os.Open(path)
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func (r *Recorder) archive(ctx context.Context, s *session) error {
 	if err := os.Remove(s.path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("spool: %w", err)
 	}
-	return syncDir(filepath.Dir(s.path))
+	return syncPath(filepath.Dir(s.path))
 }
 
 type recordingEnd struct {

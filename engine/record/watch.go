@@ -5,8 +5,13 @@ import (
 	"time"
 )
 
-// watchEvery is how often a journal looks at the room it has.
-const watchEvery = 500 * time.Millisecond
+const (
+	// watchEvery is how often a journal looks at the room it has.
+	watchEvery = 500 * time.Millisecond
+	// flushEvery is how often a local log is brought to the disk, unless each
+	// write is.
+	flushEvery = 5 * time.Second
+)
 
 // watch keeps the count of the stored bytes true (the recorder removes what it
 // has archived, and other gateways share a stream), and takes events
@@ -14,11 +19,21 @@ const watchEvery = 500 * time.Millisecond
 func (j *Journal) watch() {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
+	flush := time.NewTicker(flushEvery)
+	defer flush.Stop()
 	var seen int64
 	for {
 		select {
 		case <-j.stop:
 			return
+		case <-flush.C:
+			if j.opts.Log == nil {
+				continue
+			}
+			if err := j.opts.Log.flush(); err != nil {
+				j.log.WithError(err).Error("the journal is not brought to the disk: it would not survive the loss of power")
+			}
+			continue
 		case <-tick.C:
 		}
 		j.mu.Lock()
