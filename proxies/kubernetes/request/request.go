@@ -40,6 +40,9 @@ type Request struct {
 
 	IsResource bool
 	URL        *url.URL // path and query to send on, nothing else
+	// Bodies is what the body says, as JSON, with nothing withheld: the object, or
+	// for a JSON patch what each operation sets, in the shape of the object.
+	Bodies []any
 }
 
 // factory is the API server's own resolver, with its own configuration.
@@ -366,12 +369,16 @@ func (r *Request) contents(info *resolver.RequestInfo, b body, fingerprint func(
 		names[info.Path] = true
 	}
 	f.walk("", b.value)
+	if b.value != nil {
+		r.Bodies = []any{b.value}
+	}
 	r.Unknown = []input.Unknown{}
 	if list, ok := b.value.([]any); ok {
 		if copies(list) {
 			r.Unknown = append(r.Unknown, input.Unknown{What: "patch", Why: "takes a value from another place of the object"})
 		}
-		for _, shape := range fromPatch(list) {
+		r.Bodies = fromPatch(list)
+		for _, shape := range r.Bodies {
 			f.walk("", shape)
 		}
 	}

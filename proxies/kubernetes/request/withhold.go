@@ -2,33 +2,40 @@ package request
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 )
 
 // lastApplied is where kubectl apply keeps the whole object in clear text.
 const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
-// withhold replaces the values of Secrets in a body by what fingerprint makes
-// of them. Neither policies nor records need a secret; that it is the same one
-// as was approved, they do. It changes value in place.
+// withhold returns a body without the values of Secrets: in their place is what
+// fingerprint makes of them. Neither policies nor records need a secret; that it
+// is the same one as was approved, they do.
 func withhold(value any, secret bool, fingerprint func([]byte) string) any {
 	w := withholder{fingerprint}
-	if list, ok := value.([]any); ok && secret {
-		for _, op := range list { // a JSON patch
-			o, ok := op.(map[string]any)
-			if !ok {
-				continue
-			}
-			path := text(o["path"])
-			if v, there := o["value"]; there && (!strings.HasPrefix(path, "/metadata") || strings.HasPrefix(path, "/metadata/annotations")) {
-				o["value"] = w.all(v)
-			} else if there && path == "/metadata" {
-				o["value"] = w.all(v)
-			}
-		}
-		return value
+	list, ok := value.([]any)
+	if !ok || !secret {
+		return w.walk(value, secret)
 	}
-	return w.walk(value, secret)
+	out := make([]any, len(list))
+	for i, op := range list { // a JSON patch
+		o, ok := op.(map[string]any)
+		if !ok {
+			out[i] = op
+			continue
+		}
+		shown := map[string]any{}
+		path := text(o["path"])
+		for key, v := range o {
+			if key == "value" && (path == "/metadata" || !strings.HasPrefix(path, "/metadata/") || strings.HasPrefix(path, "/metadata/annotations")) {
+				v = w.all(v)
+			}
+			shown[key] = v
+		}
+		out[i] = shown
+	}
+	return out
 }
 
 type withholder struct{ fingerprint func([]byte) string }
@@ -36,24 +43,26 @@ type withholder struct{ fingerprint func([]byte) string }
 func (w withholder) walk(v any, secret bool) any {
 	switch v := v.(type) {
 	case []any:
+		out := make([]any, len(v))
 		for i, e := range v {
-			v[i] = w.walk(e, false)
+			out[i] = w.walk(e, false)
 		}
+		return out
 	case map[string]any:
+		out := make(map[string]any, len(v))
 		kind := text(v["kind"])
 		secret = secret || kind == "Secret"
 		for key, e := range v {
 			switch {
-			case secret && (key == "data" || key == "stringData"):
-				v[key] = w.all(e)
+			case secret && (key == "data" || key == "stringData"), kind == "TokenReview" && key == "spec":
+				out[key] = w.all(e)
 			case secret && key == "metadata":
-				v[key] = w.annotations(e)
-			case kind == "TokenReview" && key == "spec":
-				v[key] = w.all(e)
+				out[key] = w.annotations(e)
 			default:
-				v[key] = w.walk(e, false)
+				out[key] = w.walk(e, false)
 			}
 		}
+		return out
 	}
 	return v
 }
@@ -65,32 +74,32 @@ func (w withholder) annotations(v any) any {
 		return v
 	}
 	list, ok := metadata["annotations"].(map[string]any)
-	if !ok {
+	if !ok || list[lastApplied] == nil {
 		return v
 	}
-	if e, there := list[lastApplied]; there {
-		list[lastApplied] = w.all(e)
-	}
-	return v
+	metadata, list = maps.Clone(metadata), maps.Clone(list)
+	list[lastApplied] = w.all(list[lastApplied])
+	metadata["annotations"] = list
+	return metadata
 }
 
 // all replaces every string and number below v.
 func (w withholder) all(v any) any {
 	switch v := v.(type) {
 	case []any:
+		out := make([]any, len(v))
 		for i, e := range v {
-			v[i] = w.all(e)
+			out[i] = w.all(e)
 		}
-		return v
+		return out
 	case map[string]any:
+		out := make(map[string]any, len(v))
 		for key, e := range v {
-			v[key] = w.all(e)
+			out[key] = w.all(e)
 		}
-		return v
+		return out
 	case nil, bool:
 		return v
-	case string:
-		return w.fingerprint([]byte(v))
 	default:
 		return w.fingerprint([]byte(fmt.Sprint(v)))
 	}
