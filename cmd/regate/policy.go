@@ -17,9 +17,13 @@ check and test, too; see docs/policy.md.`,
 	// One line a subcommand, each in the file of its name.
 	cmd.AddCommand(
 		newPolicyInitCmd(),
+		newPolicyPacksCmd(),
+		newPolicyREPLCmd(),
 		newPolicyBuildCmd(),
+		newPolicyTestCmd(),
 		newPolicyReplayCmd(),
 		newPolicyCoverageCmd(),
+		newPolicySuggestCmd(),
 	)
 	return cmd
 }
