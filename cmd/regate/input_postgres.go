@@ -77,7 +77,7 @@ type inputPostgres struct {
 const catalogTimeout = time.Minute
 
 func (c *inputPostgres) run(cmd *cobra.Command, args []string) error {
-	if err := c.check(); err != nil {
+	if err := c.check(args); err != nil {
 		return err
 	}
 	now, err := c.who.now()
@@ -127,9 +127,12 @@ func (c *inputPostgres) run(cmd *cobra.Command, args []string) error {
 	return c.printer.print(cmd, docs)
 }
 
-func (c *inputPostgres) check() error {
+func (c *inputPostgres) check(args []string) error {
 	if err := c.printer.check(); err != nil {
 		return err
+	}
+	if c.who.claims == "-" && len(args) == 0 && (c.file == "" || c.file == "-") && !c.connect {
+		return &usageError{errors.New("the SQL and the claims cannot both come from standard input")}
 	}
 	for name := range c.set {
 		if !strings.EqualFold(name, "search_path") {
@@ -263,9 +266,6 @@ func (c *inputPostgres) sql(cmd *cobra.Command, args []string) (string, error) {
 	name := c.file
 	if name == "" {
 		name = "-"
-	}
-	if name == "-" && c.who.claims == "-" {
-		return "", &usageError{errors.New("the SQL and the claims cannot both come from standard input")}
 	}
 	raw, err := readBounded(name, cmd.InOrStdin(), maxSQL)
 	if err != nil {

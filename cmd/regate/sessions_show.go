@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -38,6 +39,7 @@ func newSessionsShowCmd() *cobra.Command {
 	var where archiveFlags
 	var output string
 	var inputOf int64
+	var printer inputPrinter
 	cmd := &cobra.Command{
 		Use:   "show SESSION",
 		Short: "Show who did what in a session, and what was decided",
@@ -46,9 +48,11 @@ that the agent was shown are there too.
 
 --input N prints the input document of request N: exactly what the policies were
 asked about, put together again from the recording, its digest checked. A request
-whose result was decided on too has one document for each stage, one a line.`,
+whose result was decided on too has one document for each stage, one a line. With
+--as-test it is a Rego test that stock opa runs.`,
 		Example: `  regate sessions show 01JQ3Z5V8W7T6S5R4Q3P2N1M0K
   regate sessions show 01JQ3Z5V8W7T6S5R4Q3P2N1M0K --input 2 | jq .action
+  regate sessions show 01JQ3Z5V8W7T6S5R4Q3P2N1M0K --input 2 --as-test --package regate.policies.acme.sql
   regate sessions show 01JQ3Z5V8W7T6S5R4Q3P2N1M0K -o json | jq '.turns[] | select(.effect == "deny")'`,
 		Args: wantOneSession,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -59,13 +63,20 @@ whose result was decided on too has one document for each stage, one a line.`,
 			if wanted && inputOf < 0 {
 				return &usageError{fmt.Errorf("--input wants the number of a request, not %d", inputOf)}
 			}
+			if printer.asTest && !wanted {
+				return &usageError{errors.New("--as-test goes with --input, the number of a request")}
+			}
 			session, err := openSession(cmd.Context(), &where, args[0])
 			if err != nil {
 				return err
 			}
 			defer session.close()
 			if wanted {
-				return printInput(cmd.Context(), cmd.OutOrStdout(), session, uint64(inputOf))
+				docs, err := session.inputs(cmd.Context(), uint64(inputOf))
+				if err != nil {
+					return err
+				}
+				return printer.write(cmd.OutOrStdout(), docs)
 			}
 			out, err := session.show(cmd.Context(), output == "json")
 			if err != nil {
@@ -85,6 +96,7 @@ whose result was decided on too has one document for each stage, one a line.`,
 	where.add(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	cmd.Flags().Int64Var(&inputOf, "input", 0, "print the input document of the request with this number instead")
+	printer.addTest(cmd)
 	return cmd
 }
 
@@ -117,13 +129,13 @@ func (r *recorded) show(ctx context.Context, results bool) (shown, error) {
 	return out, nil
 }
 
-// printInput writes the input documents of one request, byte for byte. On a
-// terminal, what it may obey is escaped, which is the same JSON.
-func printInput(ctx context.Context, w io.Writer, r *recorded, turn uint64) error {
+// inputs are the input documents of one request, byte for byte as they were
+// decided on.
+func (r *recorded) inputs(ctx context.Context, turn uint64) ([]inputDocument, error) {
 	transcript := record.NewTranscript(r.session.String())
-	found := false
+	var docs []inputDocument
 	problems, err := r.read(ctx, func(e record.Event) error {
-		transcript.Add(e)
+		view := transcript.Add(e)
 		if e.Kind != record.KindRequest {
 			return nil
 		}
@@ -135,23 +147,23 @@ func printInput(ctx context.Context, w io.Writer, r *recorded, turn uint64) erro
 		if err != nil {
 			return err
 		}
-		found = true
-		if onTerminal(w) {
-			doc = harmlessJSON(doc)
+		d := inputDocument{name: documentName(doc), json: doc}
+		if view != nil {
+			d.text = view.Text
 		}
-		_, err = w.Write(append(doc, '\n'))
-		return err
+		docs = append(docs, d)
+		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(problems) > 0 {
-		return fmt.Errorf("the recording is damaged: %s", plainText(problems[0].String()))
+		return nil, fmt.Errorf("the recording is damaged: %s", plainText(problems[0].String()))
 	}
-	if !found {
-		return fmt.Errorf("session %s has no request %d", r.session, turn)
+	if len(docs) == 0 {
+		return nil, fmt.Errorf("session %s has no request %d", r.session, turn)
 	}
-	return nil
+	return docs, nil
 }
 
 func wantOneSession(_ *cobra.Command, args []string) error {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 
 	"github.com/open-policy-agent/opa/v1/format"
 )
@@ -51,7 +52,7 @@ func TestModule(pkg string, cases []TestCase) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("format the test: %w", err)
 	}
-	return out, nil
+	return visible(out), nil
 }
 
 func (c TestCase) write(b *bytes.Buffer, pkg, last, name string) error {
@@ -125,6 +126,30 @@ func indent(b *bytes.Buffer, doc json.RawMessage) error {
 	}
 	return indentAt(b, flat.Bytes(), 0)
 }
+
+// visible escapes, in Rego that is formatted, what a reader would not see or a
+// terminal would obey: text in a policy's test must not look like something
+// else. Outside of strings there is none of it.
+func visible(source []byte) []byte {
+	if bytes.IndexFunc(source, hides) < 0 {
+		return source
+	}
+	var b bytes.Buffer
+	for _, r := range string(source) {
+		switch {
+		case !hides(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			hi, lo := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, "\\u%04x\\u%04x", hi, lo)
+		default:
+			fmt.Fprintf(&b, "\\u%04x", r)
+		}
+	}
+	return b.Bytes()
+}
+
+func hides(r rune) bool { return r >= 0x80 && !unicode.IsGraphic(r) }
 
 // lineWidth is how much of an object or a list may stand in one line.
 const lineWidth = 100

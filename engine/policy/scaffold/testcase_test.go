@@ -18,7 +18,7 @@ func TestTestModules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hostile := `{"action":{"verb":"a\"}\n\\ } if { \u0000 \u2028 \ud83d\ude00 <&>"},"complete":false,"n":[1e300,-0.5,12345678901234567890],"é\"":{},` +
+	hostile := `{"action":{"verb":"a\"}\n\\ } if { \u0000 \u2028 \u202e \udb40\udc41 \ud83d\ude00 <&>"},"complete":false,"n":[1e300,-0.5,12345678901234567890],"é\"":{},` +
 		`"deep":` + strings.Repeat(`[`, 50) + strings.Repeat(`]`, 50) + `}`
 	cases := []TestCase{
 		{Name: "select public.customers", Comment: "SELECT 1\nFROM t -- x\r\n\u2028package evil\x00\x1b[2J", Input: example},
@@ -42,6 +42,9 @@ func TestTestModules(t *testing.T) {
 		if out, err := run(t, opa, dir, command); err != nil {
 			t.Errorf("%s: %v\n%s\n%s", command, err, out, source)
 		}
+	}
+	if strings.ContainsAny(string(source), "\u2028\u202e\U000e0041\x1b") {
+		t.Errorf("there is what a reader does not see:\n%q", source)
 	}
 	if n := strings.Count(string(source), "\ntest_"); n != len(cases) {
 		t.Errorf("%d tests", n)
