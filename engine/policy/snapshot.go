@@ -241,3 +241,15 @@ func (s *snapshot) allowCounts(target, name string) bool {
 		return (len(a.Targets) == 0 || matchesAny(a.Targets, target)) && matchesAny(a.Packages, name)
 	})
 }
+
+// EntriesAt are the names of the rules that mean something at a stage of a
+// document ("session", "request", "response").
+func EntriesAt(stage string) []string {
+	var out []string
+	for e := range entryCount {
+		if asked(input.Stage(stage), e) {
+			out = append(out, e.String())
+		}
+	}
+	return out
+}
