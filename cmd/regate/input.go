@@ -24,6 +24,7 @@ Who asks is said by flags (--subject, --group, …) or by the claims of a token
 	cmd.AddCommand(
 		newInputHTTPCmd(),
 		newInputKubernetesCmd(),
+		newInputMCPCmd(),
 		newInputPostgresCmd(),
 	)
 	return cmd

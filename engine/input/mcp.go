@@ -39,7 +39,8 @@ type MCPResource struct {
 	Pin           string   `json:"pin"`            // state of the tool's definition
 }
 
-// MCPMessage is `input.mcp`.
+// MCPMessage is `input.mcp`. An approval is bound to it, so nothing that
+// differs from one try to the next is in it: no id, no session.
 type MCPMessage struct {
 	Era       string    `json:"era"`       // "legacy" up to 2025-11-25, "modern" from 2026-07-28
 	Version   string    `json:"version"`   // the protocol's revision, "unknown" before it is known
@@ -48,12 +49,10 @@ type MCPMessage struct {
 	Method    string    `json:"method"`
 	Message   string    `json:"message"`
 	Direction string    `json:"direction"`
-	ID        string    `json:"id"` // JSON-RPC id as JSON text, "" for a notification
-	Session   string    `json:"session"`
 	Client    MCPClient `json:"client"`
 	Arguments any       `json:"arguments"` // of tools/call, prompts/get and completion/complete; null where there are none
-	Params    any       `json:"params"`    // the whole params of the message but for _meta; null where there are none
-	Meta      any       `json:"meta"`      // the params' _meta; null where there is none
+	Params    any       `json:"params"`    // all params of the message but for _meta and requestState; null where there are none
+	Meta      any       `json:"meta"`      // what else is in the params' _meta; null where there is nothing
 	Responses any       `json:"responses"` // inputResponses: what the client answers a server that asked; null where there are none
 	Tool      MCPTool   `json:"tool"`
 }
