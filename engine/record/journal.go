@@ -319,7 +319,10 @@ func (j *Journal) Close(ctx context.Context) error {
 	}
 	var err error
 	for _, a := range last {
-		err = errors.Join(err, a.Wait(ctx))
+		// One that was closed before is stored with the rest, below.
+		if closeErr := a.Wait(ctx); !errors.Is(closeErr, ErrClosed) {
+			err = errors.Join(err, closeErr)
+		}
 	}
 	j.mu.Lock()
 	if j.closed {

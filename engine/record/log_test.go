@@ -319,3 +319,30 @@ func TestBackgroundCommit(t *testing.T) {
 	eventually(t, "stored", func() bool { return log.End() > before })
 	must(t, w.Close("done"))
 }
+
+// TestCloseWithClosedSessions: sessions that were closed a moment ago do not
+// make the journal's end fail, and are in it.
+func TestCloseWithClosedSessions(t *testing.T) {
+	log := openLog(t, t.TempDir())
+	j := openLogJournal(t, log, nil)
+	for range 10 {
+		w, _ := j.Begin(Header{Protocol: "test"})
+		w.Close("done")
+	}
+	if err := j.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	report, err := Verify(t.Context(), VerifyOptions{Log: log.dir, Key: testPublic})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantOK(t, report)
+	for _, s := range report.Sessions {
+		if s.State != "closed" {
+			t.Errorf("%+v", s)
+		}
+	}
+	if len(report.Sessions) != 10 {
+		t.Errorf("%d sessions", len(report.Sessions))
+	}
+}
