@@ -26,6 +26,7 @@ import (
 	"github.com/regate-dev/regate/engine/policy"
 	"github.com/regate-dev/regate/engine/record"
 	"github.com/regate-dev/regate/engine/state"
+	"github.com/regate-dev/regate/engine/usage"
 	"github.com/regate-dev/regate/proxies/postgres"
 	"github.com/regate-dev/regate/proxies/postgres/handshake"
 	"github.com/regate-dev/regate/proxies/postgres/pgtest"
@@ -48,6 +49,7 @@ type gateway struct {
 	journal     *record.Journal
 	policy      *policy.Engine
 	gate        *engine.Gate
+	usage       *usage.Ledger
 	state_      *state.State
 	login       string
 	bundle      string // the folder of the policy in force
@@ -185,6 +187,11 @@ func start(t testing.TB, options ...option) *gateway {
 	g.desk, err = approval.Open(ctx, approval.Options{KV: kv})
 	must(t, err)
 	t.Cleanup(g.desk.Close)
+	kv, err = st.KV(ctx, usage.Bucket())
+	must(t, err)
+	g.usage, err = usage.Open(ctx, usage.Options{KV: kv})
+	must(t, err)
+	t.Cleanup(func() { _ = g.usage.Close(context.Background()) })
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	must(t, err)
 	g.journalLog, err = record.OpenLog(t.TempDir(), record.LogOptions{})
@@ -212,7 +219,7 @@ func start(t testing.TB, options ...option) *gateway {
 	must(t, err)
 	g.gate, err = engine.New(engine.Config{
 		Gateway: "test", Verifier: verifier, Revocations: g.revocations, Policy: g.policy, Approvals: g.desk,
-		Journal: g.journal, Keyring: keyring, Logger: logger,
+		Journal: g.journal, Keyring: keyring, Usage: g.usage, Logger: logger,
 	})
 	must(t, err)
 	targets := []postgres.Target{target("shop", g.db, set)}
