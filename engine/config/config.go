@@ -19,7 +19,7 @@ import (
 type Config struct {
 	Log          Log           `key:"log" doc:"the gateway's own log, on standard error"`
 	Admin        Admin         `key:"admin" doc:"HTTP API for health, metrics, approvals and revocations"`
-	State        State         `key:"state" doc:"NATS JetStream: journal, approvals, revocations"`
+	State        State         `key:"state" doc:"where journal, approvals and revocations live"`
 	Record       Record        `key:"record" doc:"what was asked, decided and shown"`
 	Identity     Identity      `key:"identity" doc:"who may connect: OIDC issuers"`
 	Policy       Policy        `key:"policy" doc:"Rego bundles"`
@@ -107,7 +107,7 @@ type NATS struct {
 type Record struct {
 	Mode    string  `key:"mode" default:"strict" oneof:"strict best_effort" flag:"true" doc:"strict: nothing is released before it is recorded"`
 	Gateway string  `key:"gateway" doc:"this gateway's name in the record; default: the host name"`
-	Journal Journal `key:"journal" doc:"the stream that requests wait for"`
+	Journal Journal `key:"journal" doc:"what requests wait for"`
 	Archive Archive `key:"archive" doc:"one immutable file a session"`
 	Index   Index   `key:"index" doc:"SQLite index of the archive"`
 	KeyFile string  `key:"key_file" is:"file" doc:"PEM file (PKCS #8) with the Ed25519 key that signs receipts; default: made in state.dir"`
@@ -116,7 +116,7 @@ type Record struct {
 	RecorderName string `key:"recorder_name" default:"main" is:"name" doc:"recorders of different names each archive everything"`
 }
 
-// Journal bounds the journal stream.
+// Journal bounds the journal.
 type Journal struct {
 	MaxBytes Size `key:"max_bytes" default:"4GiB" min:"16777216" doc:"size at which the journal is full and strict mode denies"`
 }
