@@ -53,7 +53,7 @@ func Commands() []string { return slices.Clone(commands) }
 // says is what a template's policy says, in one line.
 var says = map[input.Protocol]string{
 	input.HTTP:       "callers read from known hosts; what writes waits for a person",
-	input.Kubernetes: "viewers look, but not at Secrets; changes wait for a person",
+	input.Kubernetes: "viewers look at what is listed, not at Secrets; changes wait for a person",
 	input.MCP:        "approved tools may be called; what writes waits for a person",
 	input.Postgres:   "analysts read; changes of rows wait for a person; e-mail addresses are masked",
 }
