@@ -17,9 +17,12 @@ check and test, too; see docs/policy.md.`,
 	// One line a subcommand, each in the file of its name.
 	cmd.AddCommand(
 		newPolicyInitCmd(),
+		newPolicyCheckCmd(),
 		newPolicyPacksCmd(),
 		newPolicyREPLCmd(),
+		newPolicyExplainCmd(),
 		newPolicyBuildCmd(),
+		newPolicyStatusCmd(),
 		newPolicyTestCmd(),
 		newPolicyReplayCmd(),
 		newPolicyCoverageCmd(),

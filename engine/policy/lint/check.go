@@ -2,6 +2,7 @@ package lint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -23,6 +24,9 @@ type Options struct {
 	// DetectKinds are the kinds that a mask may name in detect. Nil: any.
 	DetectKinds []string
 }
+
+// ErrOptions says that options make no sense.
+var ErrOptions = errors.New("check policies")
 
 // Report is what Check found.
 type Report struct {
@@ -63,7 +67,7 @@ type checker struct {
 // findings.
 func Check(ctx context.Context, o Options) (*Report, error) {
 	if len(o.Paths) == 0 {
-		return nil, fmt.Errorf("check policies: no path is given")
+		return nil, fmt.Errorf("%w: no path is given", ErrOptions)
 	}
 	c := &checker{Options: o, checks: map[string]CheckInfo{}, packages: map[string]*pkg{}, byAST: map[*ast.Rule]*rule{}}
 	for _, check := range Checks() {
@@ -72,10 +76,10 @@ func Check(ctx context.Context, o Options) (*Report, error) {
 	for _, id := range o.Disable {
 		check, ok := c.checks[id]
 		if !ok {
-			return nil, fmt.Errorf("check policies: there is no check %q; --list prints all", id)
+			return nil, fmt.Errorf("%w: there is no check %q", ErrOptions, id)
 		}
 		if check.Refused {
-			return nil, fmt.Errorf("check policies: %s cannot be disabled: the gateway refuses it", id)
+			return nil, fmt.Errorf("%w: %s cannot be disabled, the gateway refuses what it finds", ErrOptions, id)
 		}
 	}
 	var err error

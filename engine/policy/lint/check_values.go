@@ -76,7 +76,7 @@ func (c *checker) notInEnum(at comparison, text string, enum []string) bool {
 	}
 	fix := "one of " + quoteAll(enum)
 	if best := closest(text, enum); best != "" && at.how == "" {
-		fix = "did you mean " + strconv.Quote(best) + "? It is " + fix
+		fix = "did you mean " + strconv.Quote(best) + "?"
 	}
 	verb := "is never"
 	if at.how != "" {
@@ -96,7 +96,7 @@ func quoteAll(list []string) string {
 
 // closest returns the word that was probably meant, "" for none.
 func closest(word string, words []string) string {
-	best, least := "", min(3, 1+len(word)/3)
+	best, least := "", min(3, 1+len(word)/2)
 	for _, w := range words {
 		if w == "" {
 			continue
