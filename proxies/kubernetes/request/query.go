@@ -6,6 +6,10 @@ import (
 	"strconv"
 	"strings"
 
+	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
+	"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/regate-dev/regate/engine/input"
 )
 
@@ -30,6 +34,19 @@ func decodeQuery(raw string) (url.Values, *Refusal) {
 		}
 	}
 	return values, nil
+}
+
+// checkList refuses options of a list that the API server cannot read. It would
+// then list without any of them, name and watch left out.
+func checkList(values url.Values) *Refusal {
+	if len(values) == 0 {
+		return nil
+	}
+	var list metainternalversion.ListOptions
+	if err := scheme.ParameterCodec.DecodeParameters(values, metav1.SchemeGroupVersion, &list); err != nil {
+		return refuse(ReasonQuery, "", "the query cannot be read: %v", err)
+	}
+	return nil
 }
 
 // truth reads a boolean parameter as the API server does

@@ -71,6 +71,9 @@ func Decode(raw Raw, o Options) (*Request, *Refusal) {
 	if refusal != nil {
 		return nil, refusal
 	}
+	if refusal := checkList(query); refusal != nil {
+		return nil, refusal
+	}
 	upgrade, refusal := checkHeader(raw.Header)
 	if refusal != nil {
 		return nil, refusal
