@@ -13,7 +13,8 @@ gateway's own code, so that rules and their tests are written from what is
 really there. Nothing runs, nothing is decided and no gateway is needed.
 
 Who asks is said by flags (--subject, --group, …) or by the claims of a token
-(--claims). --as-test prints a Rego test instead that stock opa runs as it is.`,
+(--claims). --as-test prints a Rego test instead that stock opa runs as it is;
+with --bundle it holds what the policies say now.`,
 		Example: `  regate input postgres 'DELETE FROM users' --group analysts --catalog shop.json
   regate input postgres 'DELETE FROM users' --as-test > policy/delete_test.rego
   regate sessions show 01JQ3Z5V8W7T6S5R4Q3P2N1M0K --input 2   # the same from a recording`,

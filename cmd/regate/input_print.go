@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/regate-dev/regate/engine"
+	"github.com/regate-dev/regate/engine/policy"
 	"github.com/regate-dev/regate/engine/policy/scaffold"
 )
 
@@ -28,6 +31,7 @@ type inputPrinter struct {
 	output string
 	asTest bool
 	pkg    string
+	bundle []string
 }
 
 func (p *inputPrinter) add(cmd *cobra.Command) {
@@ -39,11 +43,19 @@ func (p *inputPrinter) add(cmd *cobra.Command) {
 func (p *inputPrinter) addTest(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&p.asTest, "as-test", false, "print a Rego test of it instead")
 	cmd.Flags().StringVar(&p.pkg, "package", "regate.policies.acme.example", "with --as-test: the package that is tested")
+	cmd.Flags().StringSliceVar(&p.bundle, "bundle", nil, "with --as-test: policies with that package; the test holds what they say now (repeatable)")
 }
 
 func (p *inputPrinter) check() error {
 	if p.output != "json" && p.output != "jsonl" {
 		return &usageError{fmt.Errorf("unknown output %q: json or jsonl", p.output)}
+	}
+	return p.checkTest()
+}
+
+func (p *inputPrinter) checkTest() error {
+	if len(p.bundle) > 0 && !p.asTest {
+		return &usageError{errors.New("--bundle goes with --as-test")}
 	}
 	return nil
 }
@@ -51,7 +63,7 @@ func (p *inputPrinter) check() error {
 // print writes the documents to cmd's standard output and what else is to be
 // known of them to standard error.
 func (p *inputPrinter) print(cmd *cobra.Command, docs []inputDocument) error {
-	if err := p.write(cmd.OutOrStdout(), docs); err != nil {
+	if err := p.write(cmd.Context(), cmd.OutOrStdout(), docs); err != nil {
 		return err
 	}
 	for _, d := range docs {
@@ -62,13 +74,9 @@ func (p *inputPrinter) print(cmd *cobra.Command, docs []inputDocument) error {
 	return nil
 }
 
-func (p *inputPrinter) write(w io.Writer, docs []inputDocument) error {
+func (p *inputPrinter) write(ctx context.Context, w io.Writer, docs []inputDocument) error {
 	if p.asTest {
-		cases := make([]scaffold.TestCase, 0, len(docs))
-		for _, d := range docs {
-			cases = append(cases, scaffold.TestCase{Name: d.name, Comment: strings.TrimSpace(d.text), Input: d.json})
-		}
-		source, err := scaffold.TestModule(strings.TrimPrefix(p.pkg, "data."), cases)
+		source, err := p.test(ctx, docs)
 		if err != nil {
 			return err
 		}
@@ -95,6 +103,30 @@ func (p *inputPrinter) write(w io.Writer, docs []inputDocument) error {
 		}
 	}
 	return nil
+}
+
+// test makes a Rego test of the documents.
+func (p *inputPrinter) test(ctx context.Context, docs []inputDocument) ([]byte, error) {
+	pkg := strings.TrimPrefix(p.pkg, "data.")
+	var set *policy.Set
+	if len(p.bundle) > 0 {
+		var err error
+		if set, err = loadPolicies(ctx, policy.Config{}, p.bundle); err != nil {
+			return nil, err
+		}
+	}
+	cases := make([]scaffold.TestCase, 0, len(docs))
+	for _, d := range docs {
+		c := scaffold.TestCase{Name: d.name, Comment: strings.TrimSpace(d.text), Input: d.json}
+		if set != nil {
+			var err error
+			if c.Say, err = scaffold.Say(ctx, set, pkg, d.json); err != nil {
+				return nil, err
+			}
+		}
+		cases = append(cases, c)
+	}
+	return scaffold.TestModule(pkg, cases)
 }
 
 // maxNotes bounds how many unknown things of one document are listed.

@@ -10,7 +10,9 @@ func newPolicyCmd() *cobra.Command {
 		Short: "Write, check, test and ship policies",
 		Long: `For the people who write policies. A policy is plain Rego that stock opa can
 check and test, too; see docs/policy.md.`,
-		Example: `  regate input postgres 'DELETE FROM users'   # what a policy would see`,
+		Example: `  regate policy init policies --protocol postgres
+  regate input postgres 'DELETE FROM users'   # what a policy would see
+  regate policy test policies`,
 		Args:    wantNoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}

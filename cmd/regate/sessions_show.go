@@ -66,6 +66,9 @@ whose result was decided on too has one document for each stage, one a line. Wit
 			if printer.asTest && !wanted {
 				return &usageError{errors.New("--as-test goes with --input, the number of a request")}
 			}
+			if err := printer.checkTest(); err != nil {
+				return err
+			}
 			session, err := openSession(cmd.Context(), &where, args[0])
 			if err != nil {
 				return err
@@ -76,7 +79,7 @@ whose result was decided on too has one document for each stage, one a line. Wit
 				if err != nil {
 					return err
 				}
-				return printer.write(cmd.OutOrStdout(), docs)
+				return printer.write(cmd.Context(), cmd.OutOrStdout(), docs)
 			}
 			out, err := session.show(cmd.Context(), output == "json")
 			if err != nil {

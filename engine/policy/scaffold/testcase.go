@@ -21,8 +21,8 @@ type TestCase struct {
 	Comment string
 	Input   json.RawMessage // an object
 	// Say is what the package under test says of the input: the ids in each of
-	// its sets. Nil where that is not known; then the test only holds what the
-	// input is, and says what to add.
+	// its sets, see Say. Empty where that is not known; then the test only holds
+	// what the input is, and says what to add.
 	Say map[string][]string
 }
 
@@ -39,7 +39,7 @@ func TestModule(pkg string, cases []TestCase) ([]byte, error) {
 	last := pkg[strings.LastIndexByte(pkg, '.')+1:]
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "package %s_test\n\n", pkg)
-	if slices.ContainsFunc(cases, func(c TestCase) bool { return c.Say != nil }) {
+	if slices.ContainsFunc(cases, func(c TestCase) bool { return len(c.Say) > 0 }) {
 		fmt.Fprintf(&b, "import data.%s\n\n", pkg)
 	}
 	used := map[string]bool{last: true}
@@ -73,7 +73,7 @@ func (c TestCase) write(b *bytes.Buffer, pkg, last, name string) error {
 		return fmt.Errorf("input of %s: %w", name, err)
 	}
 	fmt.Fprintf(b, "\n\ntest_%s if {\n", name)
-	if c.Say != nil {
+	if len(c.Say) > 0 {
 		for _, set := range surface {
 			ids, known := c.Say[set]
 			if !known {

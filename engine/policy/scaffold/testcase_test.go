@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/regate-dev/regate/engine/input"
+	"github.com/regate-dev/regate/engine/policy"
 )
 
 // TestTestModules: stock opa takes and passes what is made of real documents,
@@ -74,6 +76,62 @@ func TestWhatIsSaid(t *testing.T) {
 		if (err == nil) != (verdict == "PASS") || !strings.Contains(out, verdict) {
 			t.Errorf("%v\n%s\n%s", err, out, source)
 		}
+	}
+}
+
+// TestSay: what the package says is what the test then holds.
+func TestSay(t *testing.T) {
+	opa := stockOPA(t)
+	dir := made(t, Options{Protocols: []input.Protocol{input.Postgres}, Owner: "acme"})
+	more := `
+record contains "plain" if input.stage == "request"
+`
+	file := filepath.Join(dir, "sql", "policy.rego")
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, append(raw, more...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	set, err := policy.LoadSet(t.Context(), policy.SetOptions{Paths: []string{dir}, SkipTests: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := Example(input.Postgres)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const pkg = "regate.policies.acme.sql"
+	say, err := Say(t.Context(), set, pkg, example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]string{
+		"allow": {"acme.sql/read"}, "deny": nil, "require_approval": nil, "mask": {"acme.sql/email"}, "limit": {"acme.sql/rows"},
+	}
+	if !reflect.DeepEqual(say, want) {
+		t.Errorf("%v", say)
+	}
+	source, err := TestModule(pkg, []TestCase{{Name: "read", Input: example, Say: say}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "sql", "policy_test.rego"), source, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range Commands()[:3] {
+		if out, err := run(t, opa, dir, command); err != nil {
+			t.Errorf("%s: %v\n%s\n%s", command, err, out, source)
+		}
+	}
+	for _, bad := range []string{"regate.policies.acme.other", "data.x", "a b"} {
+		if _, err := Say(t.Context(), set, bad, example); err == nil {
+			t.Errorf("%s says something", bad)
+		}
+	}
+	if _, err := Say(t.Context(), set, pkg, []byte("{")); err == nil {
+		t.Error("an input that is none")
 	}
 }
 
