@@ -27,6 +27,9 @@ type Config struct {
 	Status func() any
 	// Sessions is the list of GET /api/v1/sessions.
 	Sessions func() any
+	// Explain says why a recorded decision is what it is: any value that marshals
+	// to a JSON object. stage may be "". Nil: this gateway has no recordings.
+	Explain func(ctx context.Context, id, stage string) (any, error)
 	// Audit records a change and returns when it is recorded.
 	Audit func(context.Context, Event) error
 	// Metrics is what /metrics shows.
@@ -68,6 +71,8 @@ type Console struct {
 	log     logrus.FieldLogger
 	now     func() time.Time
 	handler http.Handler
+
+	explaining chan struct{} // one at a time
 }
 
 // New checks cfg and returns the API.
@@ -77,7 +82,7 @@ func New(cfg Config) (*Console, error) {
 		cfg.Metrics == nil, cfg.Status == nil, cfg.Sessions == nil:
 		return nil, errors.New("console: a part of the configuration is missing")
 	}
-	c := &Console{cfg: cfg, log: cfg.Logger, now: cfg.Clock}
+	c := &Console{cfg: cfg, log: cfg.Logger, now: cfg.Clock, explaining: make(chan struct{}, 1)}
 	if c.now == nil {
 		c.now = time.Now
 	}

@@ -6,6 +6,7 @@
 //	GET    /metrics                          Prometheus
 //	GET    /api/v1/status                    bundles, targets, dependencies
 //	GET    /api/v1/sessions                  live sessions
+//	GET    /api/v1/decisions/{id}/explain    why a recorded decision is what it is
 //	GET    /api/v1/approvals[?state=…]       held requests
 //	GET    /api/v1/approvals/{id}
 //	POST   /api/v1/approvals/{id}/approve

@@ -40,6 +40,7 @@ func (c *Console) routes() http.Handler {
 	api := func(pattern string, h handler) { mux.Handle(pattern, c.api(h)) }
 	api("GET /api/v1/status", c.status)
 	api("GET /api/v1/sessions", c.sessions)
+	api("GET /api/v1/decisions/{id}/explain", c.explain)
 	api("GET /api/v1/approvals", c.listApprovals)
 	api("GET /api/v1/approvals/{id}", c.getApproval)
 	api("POST /api/v1/approvals/{id}/approve", c.approve)

@@ -102,6 +102,14 @@ func LoadSet(ctx context.Context, o SetOptions) (*Set, error) {
 		snapshot: next, sources: l.candidate.modules, tests: l.tests, refs: l.refs, deep: map[string][][]string{},
 	}
 	s.engine.values = opacache.NewInterQueryValueCache(context.WithoutCancel(ctx), nil)
+	s.describe(l.candidate, l.owners)
+	return s, nil
+}
+
+// describe notes what the packages are and read. owners are the configured names
+// of bundles by OPA's.
+func (s *Set) describe(c candidate, owners map[string]string) {
+	next := s.snapshot
 	reads := newDeepReads(next.compiler)
 	for _, p := range next.packages {
 		info := PackageInfo{
@@ -117,13 +125,12 @@ func LoadSet(ctx context.Context, o SetOptions) (*Set, error) {
 			}
 		}
 		slices.Sort(info.Files)
-		if id, ok := owningBundle(l.candidate.bundles, info.Files[0]); ok {
-			info.Bundle = l.owners[id]
+		if id, ok := owningBundle(c.bundles, info.Files[0]); ok {
+			info.Bundle = owners[id]
 		}
 		s.infos = append(s.infos, info)
 		s.deep[p.name] = reads.of(next.compiler, p)
 	}
-	return s, nil
 }
 
 // Packages lists the policy packages, sorted by name.
