@@ -114,6 +114,10 @@ type Request struct {
 	Unknown    *input.Part // []input.Unknown
 	Complete   bool
 	Parameters *input.Part // nil when there are none
+	// Role is the role that the target acts as for this request, where it is
+	// not the one that the session began with: input.target.role. "unknown"
+	// where the proxy cannot tell.
+	Role string
 	// Writes makes Request wait until the journal has acknowledged the
 	// decision: a write is never forwarded before that.
 	Writes bool

@@ -49,11 +49,29 @@ func (s *scene) document(n uint64, req *Request, stage input.Stage, now time.Tim
 			ID: s.id, StartedAt: s.startedAt, Client: s.hello.Client, Labels: s.labels,
 			Usage: used,
 		},
-		Target: s.target, Action: req.Action, Resource: req.Resource, Detail: req.Detail,
+		Target: s.targetFor(req), Action: req.Action, Resource: req.Resource, Detail: req.Detail,
 		Unknown: req.Unknown, Complete: req.Complete, Parameters: req.Parameters, Enforcer: s.enforcer,
 	}
-	doc.Request.Digest = s.requestDigest(doc)
+	doc.Request.Digest = s.requestDigest(doc, s.roleFor(req))
 	return doc
+}
+
+func (s *scene) roleFor(req *Request) string {
+	if req.Role != "" {
+		return req.Role
+	}
+	return s.hello.Target.Role
+}
+
+// targetFor is the session's target, in the role that it acts as now.
+func (s *scene) targetFor(req *Request) *input.Part {
+	role := s.roleFor(req)
+	if role == s.hello.Target.Role {
+		return s.target
+	}
+	target := s.hello.Target
+	target.Role = role
+	return input.NewPart(target)
 }
 
 // opening is the request that opens a session.
@@ -65,7 +83,7 @@ func (h *Hello) opening() *Request {
 // approval is bound to. Time, ids and usage are not in it, so that the same
 // request sent again has the same digest; policy may only widen what is shown
 // through masks and limits, and those are bound by the ticket (see hold).
-func (s *scene) requestDigest(d *input.Document) string {
+func (s *scene) requestDigest(d *input.Document, role string) string {
 	var room [512]byte
 	b := append(room[:0], "regate.request/v1\x00"...)
 	word := func(v string) { b = append(append(b, v...), 0) }
@@ -86,7 +104,7 @@ func (s *scene) requestDigest(d *input.Document) string {
 	}
 	word(s.hello.Target.Name)
 	word(s.hello.Target.Database)
-	word(s.hello.Target.Role)
+	word(role)
 	sum(d.Detail)
 	sum(d.Action)
 	// The same text can mean another table next time.

@@ -53,6 +53,7 @@ func (s *session) decide(st *analyze.Statement, values *input.Part) (*turn, erro
 // reason of its own.
 func (s *session) decideAs(st *analyze.Statement, values *input.Part, doubt bool) (*turn, error) {
 	req := request(st, values)
+	req.Role = s.actingRole()
 	t := &turn{statement: st, snapshot: s.snapshot, source: s.source}
 	if doubt || s.doubtful(st) {
 		t.tainted = true
@@ -103,6 +104,19 @@ func (s *session) decideAs(st *analyze.Statement, values *input.Part, doubt bool
 	return t, nil
 }
 
+// actingRole is the role that the target runs the next statement as, where the
+// agent may have changed it: "" where it is the one that the session began with.
+func (s *session) actingRole() string {
+	switch {
+	case len(s.target.Role.Allowed) == 0:
+		return ""
+	case s.truth.dirty:
+		return "unknown"
+	default:
+		return s.truth.acting
+	}
+}
+
 func request(st *analyze.Statement, values *input.Part) *engine.Request {
 	return &engine.Request{
 		Action: st.Action, Resource: st.Resource, Detail: st.Detail, Unknown: st.Unknown, Complete: st.Complete,
@@ -115,6 +129,7 @@ func request(st *analyze.Statement, values *input.Part) *engine.Request {
 func (s *session) refusesLater(ctx context.Context) *engine.Denial {
 	for _, st := range s.later {
 		req := request(st, nil)
+		req.Role = s.actingRole()
 		if denial := s.guard(st); denial != nil {
 			s.gate.Refuse(req, denial)
 			return denial
@@ -226,6 +241,7 @@ func (s *session) refuseText(text string, mode analyze.Mode, err error) error {
 		return err
 	}
 	s.gate.Refuse(&engine.Request{
+		Role:     s.actingRole(),
 		Action:   input.NewPart(input.SQLAction{Verb: "unknown", Verbs: []string{}, Writes: true, Opaque: true}),
 		Resource: input.NewPart(emptyResource("unknown")),
 		Detail: input.NewPart(input.SQL{

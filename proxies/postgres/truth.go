@@ -18,7 +18,8 @@ import (
 // changed it.
 type truth struct {
 	settings analyze.Settings
-	user     string // must never change: regate logged in as it
+	user     string // that the session began as
+	acting   string // the role now, "" while it is that
 	version  uint64 // counts the answers that differed
 	dirty    bool   // a statement since the last answer may have changed it
 	// uncommitted: the open transaction has changed the schema, which the
@@ -151,6 +152,10 @@ func (s *session) learn(answer []byte) error {
 			Message: "the session's role or string settings were changed behind regate's back",
 			Detail:  "reason: " + ReasonSessionChanged, Hint: "Connect again and do not change role, client_encoding or standard_conforming_strings."}}
 	}
+	t.acting = ""
+	if p.User != t.user {
+		t.acting = p.User
+	}
 	next := p.settings()
 	next.Prepared, next.Cursor = s.preparedStatement, s.cursorStatement
 	if len(p.Temp) > 0 {
@@ -259,7 +264,8 @@ func (s *session) analysis(text string, mode analyze.Mode) (*analyze.Batch, erro
 	settings.Mode = mode
 	settings.AST = s.srv.readsAST()
 	batch, err := s.srv.analyzer.Analyze(text, snapshot, settings)
-	if err != nil || !dirty || nameless(batch) && !opaque || s.tx == 'E' || s.open || s.expect.len() > 0 {
+	settled := nameless(batch) && !opaque && len(s.target.Role.Allowed) == 0
+	if err != nil || !dirty || settled || s.tx == 'E' || s.open || s.expect.len() > 0 {
 		return batch, err
 	}
 	if s.truth.dirty {
