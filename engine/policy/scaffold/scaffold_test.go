@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -166,6 +167,66 @@ func TestWorkflowFails(t *testing.T) {
 			}
 			t.Error("the workflow passes")
 		})
+	}
+}
+
+// TestEditor: the settings of VS Code name what is there, and what its extension
+// runs when a file is saved knows every field.
+func TestEditor(t *testing.T) {
+	opa := stockOPA(t)
+	dir := made(t, Options{Protocols: every, Owner: "acme"})
+	raw, err := os.ReadFile(filepath.Join(dir, ".vscode", "settings.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var settings struct {
+		Roots   []string `json:"opa.roots"`
+		Schema  string   `json:"opa.schema"`
+		Bundle  bool     `json:"opa.bundleMode"`
+		Schemas []struct {
+			FileMatch []string
+			URL       string
+		} `json:"json.schemas"`
+	}
+	if err := json.Unmarshal(raw, &settings); err != nil {
+		t.Fatal(err)
+	}
+	if len(settings.Schemas) != len(every) || len(settings.Roots) != 1 || !settings.Bundle {
+		t.Errorf("%+v", settings)
+	}
+	for _, s := range settings.Schemas {
+		for _, name := range append(s.FileMatch, s.URL) {
+			if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	here := func(s string) string { return strings.ReplaceAll(s, "${workspaceFolder}", dir) }
+	check := func() (string, error) {
+		cmd := exec.CommandContext(t.Context(), opa, "check", "--bundle", here(settings.Roots[0]), "--strict", "--schema="+here(settings.Schema))
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := check(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for file, field := range map[string]string{"sql": "action.verb", "kubernetes": "resource.namespace", "http": "resource.host", "mcp": "resource.pin"} {
+		name := filepath.Join(dir, file, "policy.rego")
+		was, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		typo := strings.Replace(string(was), "input."+field, "input."+field+"x", 1)
+		if err := os.WriteFile(name, []byte(typo), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, last, _ := strings.Cut(field, ".")
+		if out, err := check(); err == nil || !strings.Contains(out, "undefined ref: input."+field+"x") || !strings.Contains(out, strconv.Quote(last)) {
+			t.Errorf("%v\n%s", err, out)
+		}
+		if err := os.WriteFile(name, was, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -37,6 +37,7 @@ allow contains {"id": "<<.Package>>/list"} if {
 allow contains {"id": "<<.Package>>/see"} if {
 	input.action.verb == "list"
 	input.action.item == true
+	input.complete == true
 	input.resource.tool in tools
 	input.resource.pin == "approved"
 	some group in input.subject.groups
