@@ -72,7 +72,9 @@ func (c *checker) checkIDs() {
 			case was.entry != r.entry:
 				c.at(idDuplicate, r, loc, "", "the id %s is that of a %s, too, at %s:%d", strconv.Quote(string(id)), was.entry, before.loc.File, before.loc.Row)
 			case before.element.obj != nil && !sameText(before.element.obj, e.obj):
+				at := len(c.findings)
 				c.at(idDuplicate, r, loc, "", "the id %s stands for something else at %s:%d", strconv.Quote(string(id)), before.loc.File, before.loc.Row)
+				c.findings[at].Severity = Info
 			}
 		}
 	}
@@ -81,9 +83,9 @@ func (c *checker) checkIDs() {
 // sameText reports whether two elements say the same to people. Several bodies
 // may share one reason.
 func sameText(a, b ast.Object) bool {
-	for _, key := range []string{"msg", "hint", "severity"} {
+	for _, key := range []string{"msg", "severity"} {
 		x, y := a.Get(ast.StringTerm(key)), b.Get(ast.StringTerm(key))
-		if (x == nil) != (y == nil) || x != nil && x.IsGround() && y.IsGround() && !x.Equal(y) {
+		if x != nil && y != nil && x.IsGround() && y.IsGround() && !x.Equal(y) {
 			return false
 		}
 	}

@@ -237,7 +237,7 @@ func (c *checker) checkCovered() {
 	}
 	var covers []cover
 	for _, r := range c.rules {
-		if r.entry != "deny" || r.pkg.shadow || r.pkg.targets {
+		if r.entry != "deny" || r.pkg.shadow || r.pkg.targets || r.ast.Else != nil {
 			continue
 		}
 		for _, w := range c.waysOf(r.ast) {
@@ -280,7 +280,7 @@ func subset(a, b []input.Protocol) bool {
 // are understood, and what they look at is always there.
 func (c *checker) exact(r *rule, w way) bool {
 	// What is in the element must be there, too.
-	if !r.ast.Head.Key.IsGround() {
+	if r.ast.Head.Key == nil || !r.ast.Head.Key.IsGround() {
 		return false
 	}
 	for _, one := range w {

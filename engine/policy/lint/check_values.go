@@ -96,7 +96,8 @@ func quoteAll(list []string) string {
 
 // closest returns the word that was probably meant, "" for none.
 func closest(word string, words []string) string {
-	best, least := "", min(3, 1+len(word)/2)
+	most := min(2, (len(word)+1)/2) // letters that may differ
+	best, least := "", 0
 	for _, w := range words {
 		if w == "" {
 			continue
@@ -104,8 +105,13 @@ func closest(word string, words []string) string {
 		if strings.EqualFold(w, word) {
 			return w
 		}
-		if d := levenshtein.ComputeDistance(strings.ToLower(word), w); d < least {
-			best, least = w, d
+		d := levenshtein.ComputeDistance(strings.ToLower(word), w)
+		if d > most {
+			continue
+		}
+		score := 4*d + max(len(w)-len(word), len(word)-len(w)) // of two, that of the same length
+		if best == "" || score < least {
+			best, least = w, score
 		}
 	}
 	return best

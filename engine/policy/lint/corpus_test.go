@@ -53,6 +53,44 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
+// TestEveryCheckHasCases: each check is found in some case, and each of those
+// that may find too much has a case in which it must not: *_right.txtar names
+// it and has no findings.
+func TestEveryCheckHasCases(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, right := map[string]bool{}, map[string]bool{}
+	for _, file := range files {
+		ar, err := txtar.ParseFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := string(ar.Files[len(ar.Files)-1].Data)
+		named := strings.Fields(string(ar.Comment))
+		if strings.HasSuffix(file, "_right.txtar") && got != "" {
+			t.Errorf("%s has findings:\n%s", file, got)
+		}
+		for _, c := range Checks() {
+			if strings.Contains(got, " "+c.ID+": ") {
+				found[c.ID] = true
+			}
+			if strings.HasSuffix(file, "_right.txtar") && (slices.Contains(named, c.ID) || !strings.Contains(string(ar.Comment), "only:")) {
+				right[c.ID] = true
+			}
+		}
+	}
+	for _, c := range Checks() {
+		if !found[c.ID] {
+			t.Errorf("%s is found in no case", c.ID)
+		}
+		if !right[c.ID] {
+			t.Errorf("%s has no case in which it must not be found", c.ID)
+		}
+	}
+}
+
 // findings checks the files of an archive in a folder of their own.
 func findings(t *testing.T, ar *txtar.Archive) string {
 	t.Helper()

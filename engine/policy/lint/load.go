@@ -233,7 +233,7 @@ func (c *checker) deployment(ctx context.Context) {
 		var list policy.Problems
 		if errors.As(err, &list) {
 			for _, p := range list {
-				c.policyProblem(p)
+				c.again(p)
 			}
 		} else if err != nil {
 			c.report(Finding{ID: idLoad, Message: err.Error()})
@@ -242,7 +242,7 @@ func (c *checker) deployment(ctx context.Context) {
 	for _, dir := range slices.Compact(slices.Sorted(slices.Values(c.apart))) {
 		if _, err := policy.ReadBundle(dir, maxBytes, true); err != nil {
 			for line := range strings.Lines(err.Error()) {
-				c.policyProblem(policy.Problem{File: dir, Text: strings.TrimSpace(line)})
+				c.again(policy.Problem{File: dir, Text: strings.TrimSpace(line)})
 			}
 		}
 	}

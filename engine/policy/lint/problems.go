@@ -2,6 +2,7 @@ package lint
 
 import (
 	"errors"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -16,8 +17,14 @@ import (
 func (c *checker) problems(file string, err error) {
 	var list ast.Errors
 	if errors.As(err, &list) {
+		told := map[[2]int]bool{} // the parser says some things in several ways
 		for _, e := range list {
-			c.problem(e)
+			if e.Location == nil || !told[[2]int{e.Location.Row, e.Location.Col}] {
+				c.problem(e)
+			}
+			if e.Location != nil {
+				told[[2]int{e.Location.Row, e.Location.Col}] = true
+			}
 		}
 		return
 	}
@@ -29,11 +36,14 @@ func (c *checker) problems(file string, err error) {
 	c.report(Finding{ID: idSyntax, File: file, Message: err.Error()})
 }
 
+// errorText is an error with what OPA has and wants; the source is shown anyway.
 func errorText(e *ast.Error) string {
 	text := e.Message
-	if e.Details != nil {
+	if e.Details != nil && e.Code != ast.ParseErr {
 		for _, line := range e.Details.Lines() {
-			text += "\n" + line
+			if line = strings.TrimSpace(line); strings.HasPrefix(line, "have") || strings.HasPrefix(line, "want") {
+				text += "\n" + line
+			}
 		}
 	}
 	return text
@@ -89,16 +99,23 @@ func (c *checker) policyProblem(p policy.Problem) {
 			f.ID = idCompile
 		}
 	}
-	// The loader of bundles and the compiler find many things twice.
-	if f.ID == idLoad || f.ID == idPackage || f.ID == idMetadata || p.Column == 0 {
-		for _, known := range c.findings {
-			if known.File == f.File && known.Line == f.Line && (known.ID == f.ID || known.ID == idSyntax) && f.Line > 0 {
-				return
-			}
-			if f.ID == idLoad && known.ID == idLoad && known.File != "" && (known.File == f.File || strings.Contains(f.Message, known.File)) {
-				return
-			}
-		}
+	if f.File != "" {
+		f.File = filepath.Clean(f.File)
 	}
 	c.report(f)
+}
+
+// again reports what the loader of bundles found, but for what is known.
+func (c *checker) again(p policy.Problem) {
+	before := len(c.findings)
+	c.policyProblem(p)
+	f := c.findings[before]
+	for _, known := range c.findings[:before] {
+		same := known.File == f.File && known.Line == f.Line && c.checks[known.ID].Refused
+		within := f.ID == idLoad && known.ID == idLoad && known.File != "" && strings.Contains(f.Message, known.File)
+		if same || within {
+			c.findings = c.findings[:before]
+			return
+		}
+	}
 }
