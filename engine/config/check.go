@@ -86,8 +86,24 @@ func (c *checker) fill() {
 			}
 		}
 	}
+	for i := range cfg.Kubernetes.Listeners {
+		l := &cfg.Kubernetes.Listeners[i]
+		if !c.given(fmt.Sprintf("kubernetes.listeners[%d].plaintext", i)) {
+			l.Plaintext = loopback(l.Address)
+		}
+		if len(l.Targets) == 0 {
+			for _, t := range cfg.Targets {
+				if t.Protocol == "kubernetes" && t.Name != "" {
+					l.Targets = append(l.Targets, t.Name)
+				}
+			}
+		}
+	}
 	for i := range cfg.Targets {
 		t := &cfg.Targets[i]
+		if t.Protocol != "postgres" {
+			continue
+		}
 		if len(t.Match.Databases) == 0 && len(t.Match.SNI) == 0 {
 			if t.Database != "" {
 				t.Match.Databases = []string{t.Database}
@@ -113,16 +129,18 @@ func (c *checker) check() {
 	c.checkPolicy()
 	c.checkTargets()
 	c.checkListeners()
+	c.checkKubernetesListeners()
 	c.checkAddresses()
 }
 
-// required reports settings without which their section means nothing.
+// required reports settings without which their section means nothing; those of
+// one protocol where that is the section's.
 func (c *checker) required(key string, v reflect.Value) {
 	for _, f := range fieldsOf(v.Type()).list {
 		fv := v.Field(f.index)
 		at := joinKey(key, f.name)
 		switch {
-		case f.tag.Get("required") == "true":
+		case f.tag.Get("required") == "true" || f.tag.Get("required") != "" && f.tag.Get("required") == v.FieldByName("Protocol").String():
 			_, written := c.origins[at]
 			if fv.Len() > 0 || written && c.blamed(at) {
 				continue
@@ -266,6 +284,9 @@ func (c *checker) checkAddresses() {
 	}
 	for i, l := range c.cfg.Postgres.Listeners {
 		all = append(all, at{fmt.Sprintf("postgres.listeners[%d].address", i), l.Address})
+	}
+	for i, l := range c.cfg.Kubernetes.Listeners {
+		all = append(all, at{fmt.Sprintf("kubernetes.listeners[%d].address", i), l.Address})
 	}
 	for i, a := range all {
 		for _, b := range all[:i] {

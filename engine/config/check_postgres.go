@@ -25,6 +25,14 @@ func (c *checker) checkTargets() {
 	for i, t := range c.cfg.Targets {
 		names = append(names, t.Name)
 		key := fmt.Sprintf("targets[%d]", i)
+		if !c.reachable(t) && t.Name != "" {
+			c.fail(key+".name", IDNoEffect, "has no effect: no listener serves this target", "add it to a listener's targets")
+		}
+		if t.Protocol == "kubernetes" {
+			c.checkCluster(key, t)
+			continue
+		}
+		c.idle("the target's protocol is "+t.Protocol, "remove it, or give protocol: kubernetes", key+".kubernetes")
 		c.checkClientTLS(key, t)
 		c.checkAuth(key, t)
 		c.checkRole(key+".role", t)
@@ -45,19 +53,19 @@ func (c *checker) checkTargets() {
 		if len(t.Match.SNI) > 0 {
 			c.idle("with match.sni the server name decides", "remove one of the two", key+".match.databases")
 		}
-		if !c.reachable(t.Name) && t.Name != "" {
-			c.fail(key+".name", IDNoEffect, "has no effect: no listener serves this target", "add it to a listener's targets")
-		}
 	}
 	c.duplicates(names, func(i int) string { return fmt.Sprintf("targets[%d].name", i) })
 }
 
 // reachable reports whether any listener serves a target.
-func (c *checker) reachable(name string) bool {
-	if len(c.cfg.Postgres.Listeners) == 0 {
+func (c *checker) reachable(t Target) bool {
+	if len(c.cfg.Postgres.Listeners)+len(c.cfg.Kubernetes.Listeners) == 0 {
 		return true // reported once, as the missing listener
 	}
-	return slices.ContainsFunc(c.cfg.Postgres.Listeners, func(l Listener) bool { return slices.Contains(l.Targets, name) })
+	if t.Protocol == "kubernetes" {
+		return slices.ContainsFunc(c.cfg.Kubernetes.Listeners, func(l KubernetesListener) bool { return slices.Contains(l.Targets, t.Name) })
+	}
+	return slices.ContainsFunc(c.cfg.Postgres.Listeners, func(l Listener) bool { return slices.Contains(l.Targets, t.Name) })
 }
 
 func (c *checker) checkClientTLS(target string, t Target) {
@@ -146,13 +154,13 @@ func (c *checker) checkRole(key string, t Target) {
 
 func (c *checker) checkListeners() {
 	listeners := c.cfg.Postgres.Listeners
-	if len(listeners) == 0 && !c.blamed("postgres.listeners") {
+	if len(listeners)+len(c.cfg.Kubernetes.Listeners) == 0 && !c.blamed("postgres.listeners") && !c.blamed("kubernetes.listeners") {
 		c.fail("postgres.listeners", IDMissing, "no listener: agents have nowhere to connect", "give at least one address")
 	}
 	for i, l := range listeners {
 		key := fmt.Sprintf("postgres.listeners[%d]", i)
 		c.checkServerTLS(key+".tls", l.TLS)
-		c.checkPlaintext(key, l)
+		c.checkPlaintext(key, l.Address, l.TLS, l.Plaintext)
 		if l.Address == Off {
 			c.fail(key+".address", IDInvalid, "a listener cannot be off", "remove it")
 		}
@@ -167,16 +175,16 @@ func (c *checker) checkListeners() {
 	}
 }
 
-func (c *checker) checkPlaintext(key string, l Listener) {
+func (c *checker) checkPlaintext(key, address string, tls ServerTLS, plaintext bool) {
 	given := c.given(key + ".plaintext")
 	switch {
-	case l.Address == "" || c.blamed(key+".address"):
-	case !l.TLS.Enabled() && !l.Plaintext && given:
+	case address == "" || c.blamed(key+".address"):
+	case !tls.Enabled() && !plaintext && given:
 		c.fail(key+".plaintext", IDConflict, "no TLS and no plaintext: nobody can connect", "give tls.cert and tls.key")
-	case !l.TLS.Enabled() && !l.Plaintext:
-		c.fail(key+".tls", IDInsecure, "tokens would cross the network in clear: "+l.Address+" is not loopback",
+	case !tls.Enabled() && !plaintext:
+		c.fail(key+".tls", IDInsecure, "tokens would cross the network in clear: "+address+" is not loopback",
 			"give tls.cert and tls.key, or listen on 127.0.0.1")
-	case l.Plaintext && given && !loopback(l.Address):
+	case plaintext && given && !loopback(address):
 		c.warn(key+".plaintext", IDInsecure, "tokens and data may cross the network in clear", "give tls.cert and tls.key and remove plaintext")
 	}
 }

@@ -25,6 +25,7 @@ type Config struct {
 	Policy       Policy        `key:"policy" doc:"Rego bundles"`
 	Approval     Approval      `key:"approval" doc:"requests held for approval"`
 	Postgres     Postgres      `key:"postgres" doc:"where agents connect with the PostgreSQL protocol"`
+	Kubernetes   Kubernetes    `key:"kubernetes" print:"given" doc:"where agents connect with the Kubernetes API"`
 	Targets      []Target      `key:"targets" doc:"the systems behind the gateway"`
 	DrainTimeout time.Duration `key:"drain_timeout" default:"30s" flag:"true" doc:"how long SIGTERM waits for sessions to end by themselves"`
 
@@ -261,12 +262,12 @@ type ListenerLimits struct {
 // Target is one system behind the gateway.
 type Target struct {
 	Name     string            `key:"name" required:"true" is:"name" doc:"name in policies, records and revocations"`
-	Protocol string            `key:"protocol" default:"postgres" oneof:"postgres" doc:"protocol"`
+	Protocol string            `key:"protocol" default:"postgres" oneof:"postgres kubernetes" doc:"protocol; the settings of the others have no effect"`
 	Labels   map[string]string `key:"labels" doc:"input.target.labels"`
-	Address  string            `key:"address" required:"true" is:"address" doc:"host:port, or the path of a Unix socket"`
+	Address  string            `key:"address" required:"postgres" is:"address" doc:"host:port, or the path of a Unix socket"`
 	Database string            `key:"database" doc:"database on the server; default: the name that the client asked for"`
 	Match    Match             `key:"match" doc:"which connections of a shared listener are for this target"`
-	User     string            `key:"user" required:"true" doc:"the gateway's own login"`
+	User     string            `key:"user" required:"postgres" doc:"the gateway's own login"`
 	Password Secret            `key:"password" doc:"the gateway's own password"`
 	Auth     []string          `key:"auth" oneof:"scram-sha-256-plus scram-sha-256 cert md5 password trust" doc:"how the gateway may show who it is; default: scram-sha-256, or cert without a password"`
 	TLS      ClientTLS         `key:"tls" doc:"TLS towards the server"`
@@ -274,6 +275,8 @@ type Target struct {
 	Settings map[string]string `key:"settings" doc:"parameters set at login, such as statement_timeout"`
 	Catalog  Catalog           `key:"catalog" doc:"names and types read from the server"`
 	Limits   TargetLimits      `key:"limits" doc:"what the gateway asks of the server"`
+
+	Kubernetes Cluster `key:"kubernetes" print:"given" doc:"the API server of a kubernetes target"`
 }
 
 // Match selects a target on a listener that serves several: the TLS server
