@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"regexp"
 	"testing"
 )
 
@@ -30,5 +31,27 @@ func TestConfigurationPage(t *testing.T) {
 	}
 	if err := os.WriteFile(page, want.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestConfigProblemsPage: docs/operate.md names every id that `regate config
+// check` may print.
+func TestConfigProblemsPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/operate.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("../../engine/config/problem.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := regexp.MustCompile(`"(config/[a-z-]+)"`).FindAllSubmatch(source, -1)
+	if len(ids) < 10 {
+		t.Fatalf("%d ids", len(ids))
+	}
+	for _, id := range ids {
+		if !bytes.Contains(page, append(append([]byte("| `"), id[1]...), '`')) {
+			t.Errorf("%s is not in docs/operate.md", id[1])
+		}
 	}
 }
