@@ -114,6 +114,11 @@ func deepProblems(cfg *config.Config, known []config.Problem) []config.Problem {
 		}
 	}
 	for i, t := range cfg.Targets {
+		if t.Protocol == "kubernetes" {
+			_, err := kubernetesTarget(t)
+			bad(fmt.Sprintf("targets[%d]", i), err)
+			continue
+		}
 		target, err := postgresTarget(t)
 		if err == nil {
 			err = checkUpstream(target)
@@ -124,6 +129,10 @@ func deepProblems(cfg *config.Config, known []config.Problem) []config.Problem {
 	for i, l := range cfg.Postgres.Listeners {
 		_, err := postgresFront(cfg, l, quiet)
 		bad(fmt.Sprintf("postgres.listeners[%d]", i), err)
+	}
+	for i, l := range cfg.Kubernetes.Listeners {
+		_, err := kubernetesTLS(l, quiet)
+		bad(fmt.Sprintf("kubernetes.listeners[%d]", i), err)
 	}
 	if cfg.Admin.TLS.Enabled() {
 		_, err := serverTLS(cfg.Admin.TLS, quiet)

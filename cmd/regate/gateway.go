@@ -28,6 +28,7 @@ import (
 	"github.com/regate-dev/regate/engine/record"
 	"github.com/regate-dev/regate/engine/state"
 	"github.com/regate-dev/regate/engine/usage"
+	"github.com/regate-dev/regate/proxies/kubernetes"
 	"github.com/regate-dev/regate/proxies/postgres"
 )
 
@@ -40,6 +41,7 @@ type gateway struct {
 
 	adminListener     net.Listener
 	postgresListeners []postgres.Listener
+	clusterListeners  []kubernetes.Listener
 
 	state       *state.State
 	journal     *record.Journal
@@ -51,6 +53,7 @@ type gateway struct {
 	usage       *usage.Ledger
 	gate        *engine.Gate
 	postgres    *postgres.Server
+	kubernetes  *kubernetes.Server
 	admin       *console.Console // nil when it is off
 	metrics     *prometheus.Registry
 
@@ -90,7 +93,7 @@ func openGateway(ctx context.Context, cfg *config.Config, log *logrus.Logger, ta
 	}()
 	for _, step := range []func(context.Context) error{
 		g.listen, g.openState, func(ctx context.Context) error { return g.openRecord(ctx, takeover) },
-		g.openIdentity, g.openPolicy, g.openGate, g.openPostgres, g.openAdmin, g.registerMetrics,
+		g.openIdentity, g.openPolicy, g.openGate, g.openPostgres, g.openKubernetes, g.openAdmin, g.registerMetrics,
 	} {
 		if err := step(ctx); err != nil {
 			return g, err
@@ -122,6 +125,17 @@ func (g *gateway) listen(ctx context.Context) error {
 		g.postgresListeners = append(g.postgresListeners, postgres.Listener{
 			Net: ln, Front: front, Targets: l.Targets, MaxConnections: l.Limits.MaxConnections,
 		})
+	}
+	for _, l := range g.cfg.Kubernetes.Listeners {
+		secure, err := kubernetesTLS(l, g.log)
+		if err != nil {
+			return err
+		}
+		ln, err := open(l.Address)
+		if err != nil {
+			return err
+		}
+		g.clusterListeners = append(g.clusterListeners, kubernetes.Listener{Net: ln, TLS: secure, Targets: l.Targets})
 	}
 	if !g.cfg.Admin.Enabled() {
 		return nil
@@ -315,6 +329,23 @@ func (g *gateway) openPostgres(context.Context) error {
 	}
 	conf.Analyze = analyzeOptions(g.cfg)
 	g.postgres, err = postgres.New(conf)
+	return err
+}
+
+func (g *gateway) openKubernetes(context.Context) error {
+	targets, err := kubernetesTargets(g.cfg)
+	if err != nil {
+		return err
+	}
+	keyring, err := g.keyring()
+	if err != nil {
+		return err
+	}
+	g.kubernetes, err = kubernetes.New(kubernetes.Config{
+		Gate: g.gate, Keyring: keyring, Targets: targets, MaxSessions: g.cfg.Kubernetes.MaxSessions,
+		Reads:  func(path ...string) bool { return g.policy.Reads(input.Kubernetes, path...) },
+		Logger: g.log.WithField("component", "kubernetes"),
+	})
 	return err
 }
 

@@ -64,7 +64,7 @@ func postgresTarget(t config.Target) (postgres.Target, error) {
 func postgresTargets(cfg *config.Config) ([]postgres.Target, error) {
 	var out []postgres.Target
 	var errs []error
-	for _, t := range cfg.Targets {
+	for _, t := range ofProtocol(cfg.Targets, "postgres") {
 		target, err := postgresTarget(t)
 		if err == nil {
 			err = checkUpstream(target)

@@ -8,12 +8,14 @@ import (
 	"os"
 	"os/signal"
 	"runtime/pprof"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/regate-dev/regate/engine/config"
+	"github.com/regate-dev/regate/proxies/kubernetes"
 	"github.com/regate-dev/regate/proxies/postgres"
 )
 
@@ -90,11 +92,19 @@ Health is at http://<admin.address>/healthz and /readyz, metrics at /metrics.`,
 func (g *gateway) run(ctx context.Context, signals <-chan os.Signal) error {
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	failed := make(chan error, len(g.postgresListeners)+1)
+	failed := make(chan error, len(g.postgresListeners)+len(g.clusterListeners)+1)
 	for _, l := range g.postgresListeners {
 		g.log.WithField("address", l.Net.Addr().String()).WithField("tls", l.Front.TLS != nil).Info("listening for PostgreSQL")
 		g.serving.Go(func() {
 			if err := g.postgres.Serve(ctx, l); err != nil && !errors.Is(err, postgres.ErrClosed) {
+				failed <- fmt.Errorf("listener %s: %w", l.Net.Addr(), err)
+			}
+		})
+	}
+	for _, l := range g.clusterListeners {
+		g.log.WithField("address", l.Net.Addr().String()).WithField("tls", l.TLS != nil).Info("listening for the Kubernetes API")
+		g.serving.Go(func() {
+			if err := g.kubernetes.Serve(ctx, l); err != nil && !errors.Is(err, kubernetes.ErrClosed) {
 				failed <- fmt.Errorf("listener %s: %w", l.Net.Addr(), err)
 			}
 		})
@@ -142,7 +152,10 @@ func (g *gateway) drain(ctx context.Context, signals <-chan os.Signal) {
 	defer cut()
 	done := make(chan struct{})
 	go func() {
-		g.postgres.Shutdown(hard)
+		var proxies sync.WaitGroup
+		proxies.Go(func() { g.postgres.Shutdown(hard) })
+		proxies.Go(func() { g.kubernetes.Shutdown(hard) })
+		proxies.Wait()
 		close(done)
 	}()
 	drained := time.NewTimer(g.cfg.DrainTimeout)

@@ -88,6 +88,9 @@ func (g *gateway) status() any {
 	for _, l := range g.postgresListeners {
 		s.Listeners = append(s.Listeners, listenerStatus{"postgres", l.Net.Addr().String(), l.Front.TLS != nil, l.Targets})
 	}
+	for _, l := range g.clusterListeners {
+		s.Listeners = append(s.Listeners, listenerStatus{"kubernetes", l.Net.Addr().String(), l.TLS != nil, l.Targets})
+	}
 	for _, t := range g.cfg.Targets {
 		s.Targets = append(s.Targets, targetStatus{t.Name, t.Protocol, t.Labels})
 	}

@@ -166,7 +166,10 @@ func (c *checker) checkListeners() {
 		}
 		if c.given(key + ".targets") {
 			for j, name := range l.Targets {
-				c.knownTarget(fmt.Sprintf("%s.targets[%d]", key, j), name)
+				at := fmt.Sprintf("%s.targets[%d]", key, j)
+				if c.knownTarget(at, name) && c.target(name).Protocol != "postgres" {
+					c.fail(at, IDConflict, fmt.Sprintf("the protocol of target %q is %s", name, c.target(name).Protocol), "")
+				}
 			}
 			c.duplicates(l.Targets, func(j int) string { return fmt.Sprintf("%s.targets[%d]", key, j) })
 		}

@@ -74,6 +74,13 @@ func (i Impersonation) of(id *identity.Identity) (http.Header, error) {
 	return h, nil
 }
 
+// Check says whether the target can work at all, as far as that can be told
+// without asking the cluster.
+func (t Target) Check() error {
+	_, err := newTarget(t)
+	return err
+}
+
 // target is a Target in use.
 type target struct {
 	Target
