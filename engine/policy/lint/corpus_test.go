@@ -67,7 +67,12 @@ func TestEveryCheckHasCases(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := string(ar.Files[len(ar.Files)-1].Data)
+		got := ""
+		for _, f := range ar.Files {
+			if f.Name == "findings" {
+				got = string(f.Data)
+			}
+		}
 		named := strings.Fields(string(ar.Comment))
 		if strings.HasSuffix(file, "_right.txtar") && got != "" {
 			t.Errorf("%s has findings:\n%s", file, got)
