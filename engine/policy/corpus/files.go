@@ -168,6 +168,9 @@ func decode(raw []byte) (Recorded, error) {
 			return Recorded{}, fmt.Errorf("exported record %s: %w", r.DecisionID, err)
 		}
 	}
+	if string(r.Ruling) == "null" {
+		r.Ruling = nil
+	}
 	if r.Ruling != nil && r.Bundles == nil {
 		if r.Bundles, err = BundlesOf(r.Ruling); err != nil {
 			return Recorded{}, err
