@@ -79,14 +79,20 @@ own_teams contains team if {
 	team in input.actor.groups
 }
 
+is_requester(person) if person.id == input.subject.id
+
+is_requester(person) if person.id == input.actor.id
+
 approved_from_outside if {
 	some approval in input.approvals
+	not is_requester(approval.by)
 	count({team | some team in own_teams; team in approval.by.groups}) == 0
 }
 
 # applies says what waits: what writes, or may, where it matters. What a protocol
 # does not say of itself counts as a write.
 applies if {
+	settings_known
 	input.stage == "request"
 	not input.action.writes == false
 	input.target.labels.env in environments

@@ -33,6 +33,14 @@ test_own_team if {
 	not_the_requester.deny == set() with input as approved_by([["approvers", "shop"], ["approvers"]]) with data.regate.settings as site
 }
 
+# regate does not let them approve; nor would they count here.
+test_requester if {
+	every who in ["alice", "agent"] {
+		both := object.union(write, {"actor": {"id": "agent", "groups": []}, "approvals": [{"by": {"id": who, "groups": []}}, {"by": {"id": "mate", "groups": ["approvers", "shop"]}}]})
+		ids(not_the_requester.deny) == {"regate.not_the_requester/same-team"} with input as both with data.regate.settings as site
+	}
+}
+
 test_team_of_the_actor if {
 	acting := object.union(approved_by([["approvers", "billing"]]), {"actor": {"id": "agent", "groups": ["billing"]}})
 	ids(not_the_requester.deny) == {"regate.not_the_requester/same-team"} with input as acting with data.regate.settings as site

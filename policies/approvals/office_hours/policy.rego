@@ -144,6 +144,7 @@ applies if {
 }
 
 applies_here if {
+	settings_known
 	input.target.labels.env in environments
 	not is_exempt
 }

@@ -60,6 +60,7 @@ require_approval contains {
 # applies says what waits: what writes, or may, where it matters. What a protocol
 # does not say of itself counts as a write.
 applies if {
+	settings_known
 	input.stage == "request"
 	not input.action.writes == false
 	input.target.labels.env in environments

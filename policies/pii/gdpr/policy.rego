@@ -63,6 +63,7 @@ named[column] := lower(parts[count(parts) - 1]) if {
 }
 
 mask contains object.union(how, {"id": "regate.pii_gdpr/name", "field": column}) if {
+	settings_known
 	not is_exempt
 	some column, name in named
 	some pattern, how in names
@@ -70,23 +71,27 @@ mask contains object.union(how, {"id": "regate.pii_gdpr/name", "field": column})
 }
 
 special_columns[column] contains how if {
+	settings_known
 	some column, name in named
 	some pattern, how in special
 	glob.match(pattern, null, name)
 }
 
 mask contains object.union(how, {"id": "regate.pii_gdpr/special", "field": column}) if {
+	settings_known
 	not sees_special
 	some column, methods in special_columns
 	some how in methods
 }
 
 mask contains object.union(how, {"id": "regate.pii_gdpr/field", "field": field}) if {
+	settings_known
 	not is_exempt
 	some field, how in fields
 }
 
 mask contains object.union(how, {"id": "regate.pii_gdpr/detect", "detect": kind}) if {
+	settings_known
 	not is_exempt
 	some kind, how in detect
 }
@@ -96,6 +101,7 @@ deny contains {
 	"msg": sprintf("%s is of a special category: it cannot be used to filter, join, sort or group", [column]),
 	"hint": "Leave the column out of WHERE, ON, ORDER BY and GROUP BY.",
 } if {
+	settings_known
 	not sees_special
 	some column in input.sql.statement.predicate_columns
 	column in object.keys(special_columns)

@@ -58,23 +58,30 @@ matches(column, patterns) if {
 	glob.match(pattern, null, lower(parts[count(parts) - 1]))
 }
 
-number_columns contains column if some column in fields
+number_columns contains column if {
+	settings_known
+	some column in fields
+}
 
 number_columns contains column if {
+	settings_known
 	some column in input.resource.column_names
 	matches(column, numbers)
 }
 
 mask contains {"id": "regate.pii_pci/number", "field": column, "method": "partial", "keep": 4} if {
+	settings_known
 	not sees_numbers
 	some column in number_columns
 }
 
 mask contains {"id": "regate.pii_pci/detect", "detect": "credit_card", "method": "partial", "keep": 4} if {
+	settings_known
 	not sees_numbers
 }
 
 mask contains {"id": "regate.pii_pci/holder", "field": column, "method": "redact"} if {
+	settings_known
 	not sees_numbers
 	some column in input.resource.column_names
 	matches(column, holders)
@@ -85,6 +92,7 @@ deny contains {
 	"msg": sprintf("%s authenticates a card: it may not be read, written or stored", [column]),
 	"hint": "Leave the column out.",
 } if {
+	settings_known
 	some column in input.resource.column_names
 	matches(column, authentication)
 }
@@ -94,6 +102,7 @@ deny contains {
 	"msg": sprintf("%s holds card numbers and cannot be used to filter, join, sort or group", [column]),
 	"hint": "Leave the column out of WHERE, ON, ORDER BY and GROUP BY.",
 } if {
+	settings_known
 	not sees_numbers
 	some column in input.sql.statement.predicate_columns
 	column in number_columns

@@ -54,6 +54,7 @@ deny contains {
 	"msg": sprintf("%s is not allowed: it reaches past tables", [name]),
 	"hint": "Leave the function out.",
 } if {
+	settings_known
 	some name in input.resource.function_names
 	some pattern in functions
 	glob.match(pattern, null, name)
@@ -65,6 +66,7 @@ deny contains {
 	"msg": sprintf("%s is not allowed: it shows what others hold or do", [name]),
 	"hint": "Leave the relation out.",
 } if {
+	settings_known
 	some name in input.resource.table_names
 	some pattern in relations
 	glob.match(pattern, null, name)

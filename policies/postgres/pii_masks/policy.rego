@@ -33,11 +33,13 @@ settings_known if {
 }
 
 mask contains object.union(how, {"id": "regate.sql_pii_masks/field", "field": field}) if {
+	settings_known
 	not is_exempt
 	some field, how in fields
 }
 
 mask contains object.union(how, {"id": "regate.sql_pii_masks/detect", "detect": kind}) if {
+	settings_known
 	not is_exempt
 	some kind, how in detect
 }

@@ -56,6 +56,7 @@ require_approval contains {
 	"ttl": ttl,
 	"wait": wait,
 } if {
+	settings_known
 	input.stage == "request"
 	input.action.writes == true
 	input.target.labels.env in environments

@@ -55,13 +55,18 @@ rows := max(of_groups) if {
 
 rows := rows_for_others if count(of_groups) == 0
 
-limit contains {"id": "regate.sql_row_limits/rows", "rows": rows} if rows > 0
+limit contains {"id": "regate.sql_row_limits/rows", "rows": rows} if {
+	settings_known
+	rows > 0
+}
 
 limit contains {"id": "regate.sql_row_limits/bytes", "bytes": bytes} if {
+	settings_known
 	bytes > 0
 }
 
 limit contains {"id": "regate.sql_row_limits/seconds", "seconds": seconds} if {
+	settings_known
 	seconds > 0
 }
 
