@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/regate-dev/regate/engine"
+	"github.com/regate-dev/regate/engine/input"
 	httpproxy "github.com/regate-dev/regate/proxies/http"
 	"github.com/regate-dev/regate/proxies/http/request"
 )
@@ -136,7 +137,7 @@ func (c *inputHTTP) preview(cmd *cobra.Command) (*httpproxy.Preview, error) {
 		Client: httpproxy.Client{Address: c.who.address, Application: c.who.application, TLS: c.who.tls, Asserted: c.who.asserted},
 	}
 	if cfg != nil {
-		target, err := c.who.configured(cmd, cfg)
+		target, err := c.who.configured(cmd, cfg, input.HTTP)
 		if err != nil {
 			return nil, err
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/regate-dev/regate/engine"
+	"github.com/regate-dev/regate/engine/input"
 	"github.com/regate-dev/regate/proxies/kubernetes"
 	"github.com/regate-dev/regate/proxies/kubernetes/request"
 )
@@ -107,7 +108,7 @@ func (c *inputKubernetes) preview(cmd *cobra.Command) (*kubernetes.Preview, erro
 		Client: kubernetes.Client{Address: c.who.address, Application: c.who.application, TLS: c.who.tls, Asserted: c.who.asserted},
 	}
 	if cfg != nil {
-		target, err := c.who.configured(cmd, cfg)
+		target, err := c.who.configured(cmd, cfg, input.Kubernetes)
 		if err != nil {
 			return nil, err
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/regate-dev/regate/engine/input"
 	"github.com/regate-dev/regate/proxies/mcp"
 	"github.com/regate-dev/regate/proxies/mcp/message"
 )
@@ -148,7 +149,7 @@ func (c *inputMCP) preview(cmd *cobra.Command, body []byte) (*mcp.Preview, error
 		pc.Version = "" // the message says it
 	}
 	if cfg != nil {
-		target, err := c.who.configured(cmd, cfg)
+		target, err := c.who.configured(cmd, cfg, input.MCP)
 		if err != nil {
 			return nil, err
 		}

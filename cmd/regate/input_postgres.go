@@ -84,6 +84,7 @@ func (c *inputPostgres) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	c.who.secrets = c.catalog == ""
 	cfg, err := c.who.load()
 	if err != nil {
 		return err
@@ -155,9 +156,12 @@ func (c *inputPostgres) targetOf(cmd *cobra.Command, cfg *config.Config) (*postg
 			return nil, analyze.Options{}, &usageError{fmt.Errorf("--%s and -c say the same thing: leave one out", name)}
 		}
 	}
-	found, err := c.who.configured(cmd, cfg)
+	found, err := c.who.configured(cmd, cfg, input.Postgres)
 	if err != nil {
 		return nil, analyze.Options{}, err
+	}
+	if !c.who.secrets {
+		found.TLS = config.ClientTLS{Mode: config.TLSDisable} // nobody logs in
 	}
 	target, err := postgresTarget(found)
 	if err != nil {

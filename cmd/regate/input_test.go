@@ -91,6 +91,9 @@ func TestInputIsTheGateways(t *testing.T) {
 	regate(t, 0, append(common, "--dump-catalog", dump)...)
 	for name, from := range map[string][]string{"live": nil, "dump": {"--catalog", dump}} {
 		t.Run(name, func(t *testing.T) {
+			if from != nil {
+				t.Setenv("PW", "") // nobody logs in
+			}
 			args := append(append([]string{}, common...), from...)
 			opened := documents(t, append(args, "--connect")...)
 			compare(t, "connect", opened[:1], recorded[:1])
@@ -105,6 +108,10 @@ func TestInputIsTheGateways(t *testing.T) {
 			compare(t, bound, docs, recorded[at:])
 		})
 	}
+	wantAll(t, regate(t, 2, "input", "postgres", "SELECT 1", "-c", s.config, "--target", "other"), `--target "other" is no postgres target`, "it has shop")
+	wantAll(t, regate(t, 1, "input", "kubernetes", "-c", s.config), "no target of protocol kubernetes")
+	wantAll(t, regate(t, 2, "input", "postgres", "SELECT 1", "-c", s.config, "--role", "x"), "--role and -c say the same thing")
+	wantAll(t, regate(t, 1, "input", "postgres", "SELECT 1", "-c", claims), "the configuration has errors")
 }
 
 // readRecorded returns the input documents of the site's one session.

@@ -34,6 +34,10 @@ type whoFlags struct {
 	address, application string
 	tls                  bool
 	at                   string
+
+	// secrets are resolved, and files looked for, only where the target is to be
+	// reached.
+	secrets bool
 }
 
 // defaultTarget is the target's name where nobody says one.
@@ -87,7 +91,7 @@ func (w *whoFlags) load() (*config.Config, error) {
 	if file == "" {
 		return nil, nil
 	}
-	cfg, problems := config.Load(config.Options{File: file, Env: os.Environ()})
+	cfg, problems := config.Load(config.Options{File: file, Env: os.Environ(), SkipSecrets: !w.secrets})
 	if config.HasErrors(problems) {
 		return nil, fmt.Errorf("the configuration has errors: see 'regate config check -c %s'", file)
 	}
@@ -95,19 +99,28 @@ func (w *whoFlags) load() (*config.Config, error) {
 }
 
 // configured returns the target of the configuration that --target names: the
-// only one where it names none.
-func (w *whoFlags) configured(cmd *cobra.Command, cfg *config.Config) (config.Target, error) {
-	if !cmd.Flags().Changed("target") && len(cfg.Targets) == 1 {
-		return cfg.Targets[0], nil
-	}
+// only one of its protocol where it names none.
+func (w *whoFlags) configured(cmd *cobra.Command, cfg *config.Config, protocol input.Protocol) (config.Target, error) {
+	var found []config.Target
 	var names []string
 	for _, t := range cfg.Targets {
+		if t.Protocol != string(protocol) {
+			continue
+		}
 		if t.Name == w.target {
 			return t, nil
 		}
-		names = append(names, t.Name)
+		found, names = append(found, t), append(names, t.Name)
 	}
-	return config.Target{}, &usageError{fmt.Errorf("--target %q is not in the configuration: it has %s", w.target, strings.Join(names, ", "))}
+	switch {
+	case len(found) == 0:
+		return config.Target{}, fmt.Errorf("the configuration has no target of protocol %s", protocol)
+	case len(found) == 1 && !cmd.Flags().Changed("target"):
+		return found[0], nil
+	case !cmd.Flags().Changed("target"):
+		return config.Target{}, &usageError{fmt.Errorf("--target says which target is meant: %s", strings.Join(names, ", "))}
+	}
+	return config.Target{}, &usageError{fmt.Errorf("--target %q is no %s target of the configuration: it has %s", w.target, protocol, strings.Join(names, ", "))}
 }
 
 // identity is what the gateway would know of the token. cfg may be nil.

@@ -13,8 +13,8 @@ check and test, too; see docs/policy.md.`,
 		Example: `  regate policy init policies --protocol postgres
   regate input postgres 'DELETE FROM users'   # what a policy would see
   regate policy test policies`,
-		Args:    wantNoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: wantNoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	// One line a subcommand, each in the file of its name.
 	cmd.AddCommand(
