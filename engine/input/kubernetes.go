@@ -1,5 +1,7 @@
 package input
 
+import "strings"
+
 // KubernetesAction is `input.action` for a Kubernetes API request: flat scalars
 // at fixed paths, so that rules on them are indexed.
 type KubernetesAction struct {
@@ -154,4 +156,16 @@ type KubernetesProxy struct {
 	Name   string `json:"name"`   // of the node, pod or service
 	Port   string `json:"port"`   // number or name, "" for the default
 	Path   string `json:"path"`
+}
+
+// KubernetesField reports whether a mask's field has the form of one: the type
+// of a resource, a colon and a path with slashes in its objects
+// ("secrets:/data", "deployments.apps:/spec/template"), or the path alone, for
+// every type. A path masks all that is below it.
+func KubernetesField(field string) bool {
+	kind, path, ok := strings.Cut(field, ":/")
+	if !ok {
+		return strings.HasPrefix(field, "/") && len(field) > 1 && !strings.HasSuffix(field, "/") && !strings.Contains(field, "//")
+	}
+	return kind != "" && !strings.HasPrefix(path, "/") && kind == strings.ToLower(kind) && !strings.ContainsAny(kind, " :") && !strings.HasPrefix(kind, "/") && !strings.HasSuffix(path, "/") && !strings.Contains(path, "//")
 }

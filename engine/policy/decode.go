@@ -153,6 +153,8 @@ func (d *decoder) mask(f *fields, id string) Mask {
 		f.fail(errors.New("field: patterns are not supported, name each field"))
 	case m.Field != "" && d.protocol == input.Postgres && strings.Count(m.Field, ".") < 2:
 		f.fail(errors.New(`field: want "schema.table.column"`))
+	case m.Field != "" && d.protocol == input.Kubernetes && !input.KubernetesField(m.Field):
+		f.fail(errors.New(`field: want a type and a path, "secrets:/data", or a path, "/metadata/annotations"`))
 	}
 	return m
 }
