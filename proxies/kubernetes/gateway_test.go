@@ -225,3 +225,23 @@ func (g *gateway) do(token, method, target, body string, header ...string) answe
 	must(g.t, err)
 	return answer{resp.StatusCode, resp.Header, string(raw)}
 }
+
+// approve approves as an operator.
+func (g *gateway) approve(id string) {
+	g.t.Helper()
+	_, err := g.desk.Approve(g.t.Context(), id, approval.Identity{Subject: input.Principal{ID: "olga", Issuer: g.issuer.URL, Groups: []string{"operators"}}}, "")
+	must(g.t, err)
+}
+
+// rawRequest sends text as it is over HTTP/1.1 and returns what comes back.
+func rawRequest(t testing.TB, g *gateway, text string) string {
+	t.Helper()
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(g.url, "https://"), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
+	must(t, err)
+	defer conn.Close()
+	_, err = conn.Write([]byte(text))
+	must(t, err)
+	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	out, _ := io.ReadAll(conn)
+	return string(out)
+}
