@@ -63,6 +63,7 @@ type memo struct {
 	values map[string]value // by the rule's path
 	busy   map[string]bool
 	seen   map[string]bool // of visit
+	steps  int             // of ways that are left for the rule in hand
 	index  map[string]map[*ast.Rule]bool
 }
 

@@ -37,6 +37,10 @@ type way []cond
 // stands for all.
 const maxWays = 48
 
+// maxSteps bounds how many helpers are unfolded for one rule, over all its ways:
+// helpers that call two helpers each would be without end.
+const maxSteps = 1_000
+
 // waysOf returns the ways in which a rule holds.
 func (c *checker) waysOf(r *ast.Rule) []way {
 	if w, ok := c.memo.ways[r]; ok {
@@ -46,6 +50,7 @@ func (c *checker) waysOf(r *ast.Rule) []way {
 		c.memo.ways = map[*ast.Rule][]way{}
 	}
 	c.memo.ways[r] = []way{{{op: opOther}}}
+	c.memo.steps = maxSteps
 	w := c.bodyWays(r.Body, c.envOf(r, 0), 0)
 	c.memo.ways[r] = w
 	return w
@@ -167,6 +172,9 @@ func (c *checker) termWays(expr *ast.Expr, t *ast.Term, e *env, depth int, other
 // ruleWays are the ways in which any of a helper's rules holds.
 func (c *checker) ruleWays(rules []*rule, args []*ast.Term, e *env, depth int) []way {
 	var out []way
+	if c.memo.steps--; c.memo.steps < 0 {
+		return single(cond{op: opOther, reads: c.callReads(rules, args, e)})
+	}
 	for _, r := range rules {
 		refused := false // an earlier branch gives false
 		for one := r.ast; one != nil; one = one.Else {
@@ -203,6 +211,18 @@ func (c *checker) ruleWays(rules []*rule, args []*ast.Term, e *env, depth int) [
 	}
 	if out == nil {
 		return single(cond{op: opNever})
+	}
+	return out
+}
+
+// callReads are the paths that a call depends on.
+func (c *checker) callReads(rules []*rule, args []*ast.Term, e *env) reads {
+	var out reads
+	for _, a := range args {
+		out = append(out, c.readsOf(a, e)...)
+	}
+	for _, r := range rules {
+		out = append(out, c.ruleReads(r.ast)...)
 	}
 	return out
 }
