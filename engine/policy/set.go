@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -22,6 +23,7 @@ type Set struct {
 	tests    map[string]*ast.Module
 	refs     map[string]BundleRef
 	deep     map[string][][]string // what each package reads, see Reads
+	narrow   *sync.Map             // names of packages → *Set; see Ask
 }
 
 // SetOptions says what to load. Exactly one of Paths and Bundles is set.
@@ -99,7 +101,7 @@ func LoadSet(ctx context.Context, o SetOptions) (*Set, error) {
 	}
 	s := &Set{
 		engine:   &Engine{cfg: cfg, noIndexing: o.NoIndexing, noEarlyExit: o.NoEarlyExit},
-		snapshot: next, sources: l.candidate.modules, tests: l.tests, refs: l.refs, deep: map[string][][]string{},
+		snapshot: next, sources: l.candidate.modules, tests: l.tests, refs: l.refs, deep: map[string][][]string{}, narrow: &sync.Map{},
 	}
 	s.engine.values = opacache.NewInterQueryValueCache(context.WithoutCancel(ctx), nil)
 	s.describe(l.candidate, l.owners)

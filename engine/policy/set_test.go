@@ -248,14 +248,20 @@ func TestSetGuards(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, guards := s.DecideGuards(t.Context(), in, in.Term())
-	expect(t, r, Deny, "t.p/no")
-	expect(t, guards, Deny, "t.p/no")
+	said := s.Ask(t.Context(), in, in.Term(), nil)
+	expect(t, said.Ruling, Deny, "t.p/no")
+	expect(t, said.Guards, Deny, "t.p/no")
+	if !slices.Equal(said.Spoke, []string{"t.p", "t.q"}) {
+		t.Errorf("spoke %q", said.Spoke)
+	}
 	shown := ast.MustParseTerm(`{"target": {"name": "other"}}`)
-	r, guards = s.DecideGuards(t.Context(), in, shown)
-	expect(t, r, Deny, "engine/no-allow")
-	expect(t, guards, Allow, "another/allow")
-	if guards.Limit.Rows != 3 {
-		t.Errorf("%+v", guards.Limit)
+	said = s.Ask(t.Context(), in, shown, nil)
+	expect(t, said.Ruling, Deny, "engine/no-allow")
+	expect(t, said.Guards, Allow, "another/allow")
+	if said.Guards.Limit.Rows != 3 {
+		t.Errorf("%+v", said.Guards.Limit)
+	}
+	if said = s.Ask(t.Context(), in, shown, []string{"t.p"}); said.Guards.Limit.Rows != 0 || len(said.Spoke) != 0 {
+		t.Errorf("%+v", said)
 	}
 }

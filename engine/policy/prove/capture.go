@@ -22,6 +22,8 @@ type Case struct {
 	From  string            // where it is from: "file:line" of a test, a decision's id
 	Input *ast.Term         // an object
 	Data  []policy.Override // what the test put in place of the bundles' data
+	// Packages are those that the test's module speaks of; none: not known.
+	Packages []string
 }
 
 // captureName is a built-in function that exists while inputs are captured. It
@@ -49,9 +51,10 @@ func Capture(ctx context.Context, set *policy.Set, o TestOptions) (*Captured, er
 	if err != nil {
 		return nil, err
 	}
-	c := &capturer{set: set, seen: map[string]bool{}}
+	c := &capturer{set: set, seen: map[string]bool{}, about: map[string][]string{}}
 	c.findTargets()
 	for id := range set.TestModules() {
+		c.about[id] = c.packagesOf(modules[id])
 		c.instrument(modules[id])
 	}
 	compiler, err := policy.NewTestCompiler(captureDecl)
@@ -76,6 +79,7 @@ type capturer struct {
 	set     *policy.Set
 	targets []ast.Ref // places of data that some test replaces, none below another
 	mocked  int
+	about   map[string][]string // names of packages that a module speaks of
 
 	mu    sync.Mutex
 	seen  map[string]bool
@@ -103,6 +107,20 @@ func (c *capturer) findTargets() {
 			c.targets = append(c.targets, ref)
 		}
 	}
+}
+
+// packagesOf lists the policy packages that a module speaks of.
+func (c *capturer) packagesOf(m *ast.Module) []string {
+	var out []string
+	ast.WalkRefs(m, func(ref ast.Ref) bool {
+		for _, p := range c.set.Packages() {
+			if path, err := ast.ParseRef(p.Path); err == nil && ref.HasPrefix(path) && !slices.Contains(out, p.Name) {
+				out = append(out, p.Name)
+			}
+		}
+		return false
+	})
+	return out
 }
 
 // isRule reports whether rules define what is at, above or below ref.
@@ -223,7 +241,11 @@ func (c *capturer) capture(_ rego.BuiltinContext, terms []*ast.Term) (*ast.Term,
 	if _, isObject := terms[1].Value.(ast.Object); !isObject || !ok {
 		return ast.BooleanTerm(true), nil // no document at all
 	}
-	found := Case{From: string(from), Input: terms[1]}
+	file := string(from)
+	if i := strings.LastIndexByte(file, ':'); i >= 0 {
+		file = file[:i]
+	}
+	found := Case{From: string(from), Input: terms[1], Packages: c.about[file]}
 	for i, ref := range c.targets {
 		one, ok := values.Elem(i).Value.(*ast.Array)
 		if !ok || one.Len() == 0 {

@@ -23,10 +23,7 @@ const (
 )
 
 // instead are the values that a kind puts in a field's place.
-var instead = []struct {
-	kind Kind
-	term *ast.Term
-}{
+var instead = []mutation{
 	{Missing, nil},
 	{Null, ast.NullTerm()},
 	{String, ast.StringTerm("")},
@@ -68,6 +65,32 @@ type field struct {
 	path   []string // concrete: keys and positions
 	value  *ast.Term
 	schema *schemaNode // nil: not known
+	deep   bool        // in a value that goes on as a whole: whether it is read is not known
+}
+
+// mutation is what is put in a field's place; a nil term takes the field away.
+type mutation struct {
+	kind Kind
+	term *ast.Term
+}
+
+// mutations lists what is tried with the field. What the schema lets stand
+// there is left out, but for null: with it the document says something else that
+// may be true. Of the types that are wrong, one does for a field that may not be
+// read at all.
+func (f field) mutations() []mutation {
+	own := kindOf(f.value.Value)
+	var out []mutation
+	for _, m := range instead {
+		if m.kind == own || m.kind != Missing && m.kind != Null && f.schema.allows(m.kind) {
+			continue
+		}
+		out = append(out, m)
+		if f.deep && m.kind != Missing && m.kind != Null {
+			break
+		}
+	}
+	return out
 }
 
 // name writes the field as authors do; positions and keys of maps are [_].
@@ -117,14 +140,14 @@ func fieldsOf(doc ast.Object, schema *schemaNode, reads [][]string) []field {
 	return f.found
 }
 
-func (f *finder) add(path []string, value *ast.Term, schema *schemaNode) {
+func (f *finder) add(path []string, value *ast.Term, schema *schemaNode, deep bool) {
 	if len(path) == 0 || len(path) == 1 && slices.Contains(given, path[0]) {
 		return
 	}
 	key := strings.Join(path, "\x00")
 	if !f.seen[key] {
 		f.seen[key] = true
-		f.found = append(f.found, field{slices.Clone(path), value, schema})
+		f.found = append(f.found, field{slices.Clone(path), value, schema, deep})
 	}
 }
 
@@ -134,7 +157,7 @@ func (f *finder) follow(at *ast.Term, schema *schemaNode, path, reads []string) 
 	switch v := at.Value.(type) {
 	case ast.Object:
 		if key == "*" || schema.isMap() {
-			f.add(path, at, schema)
+			f.add(path, at, schema, false)
 			f.elements(at, schema, func(next *ast.Term, s *schemaNode, name string) {
 				if key != "*" && key != name {
 					return
@@ -147,7 +170,7 @@ func (f *finder) follow(at *ast.Term, schema *schemaNode, path, reads []string) 
 			f.onward(next, schema.property(key), append(path, key), reads[1:], true)
 		}
 	case *ast.Array:
-		f.add(path, at, schema)
+		f.add(path, at, schema, false)
 		f.elements(at, schema, func(next *ast.Term, s *schemaNode, name string) {
 			f.onward(next, s, append(path, name), reads[1:], false)
 		})
@@ -159,13 +182,13 @@ func (f *finder) follow(at *ast.Term, schema *schemaNode, path, reads []string) 
 func (f *finder) onward(at *ast.Term, schema *schemaNode, path, reads []string, isField bool) {
 	if len(reads) > 0 {
 		if isField && schema.is("null") { // what may be null must be null safely
-			f.add(path, at, schema)
+			f.add(path, at, schema, false)
 		}
 		f.follow(at, schema, path, reads)
 		return
 	}
 	if isField {
-		f.add(path, at, schema)
+		f.add(path, at, schema, false)
 	}
 	f.below(at, schema, path)
 }
@@ -183,7 +206,7 @@ func (f *finder) below(at *ast.Term, schema *schemaNode, path []string) {
 			return
 		}
 		here := append(slices.Clone(path), string(key))
-		f.add(here, v, schema.property(string(key)))
+		f.add(here, v, schema.property(string(key)), true)
 		f.below(v, schema.property(string(key)), here)
 	})
 }

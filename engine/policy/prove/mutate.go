@@ -3,7 +3,9 @@ package prove
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
+	"github.com/regate-dev/regate/engine/input"
 	"github.com/regate-dev/regate/engine/policy"
 )
 
@@ -42,7 +45,7 @@ type MutationOptions struct {
 // MutationReport is what the mutation test found.
 type MutationReport struct {
 	Findings  []Finding `json:"findings"`
-	Inputs    int       `json:"inputs"`    // tried
+	Inputs    int       `json:"inputs"`    // different to those packages that speak
 	Mutations int64     `json:"mutations"` // evaluated
 	Fields    int       `json:"fields"`    // different ones
 }
@@ -60,7 +63,7 @@ func Mutate(ctx context.Context, set *policy.Set, cases func(yield func(Case) bo
 	}
 	m := &mutator{
 		ctx: ctx, set: set, except: o.Except, schemas: schemas, bases: bases, rules: newRuleIndex(set),
-		over: newOverlays(set), findings: map[string]*Finding{}, fields: map[string]bool{},
+		over: newOverlays(set), findings: map[string]*Finding{}, tried: map[[sha256.Size]byte]bool{}, fields: map[string]bool{},
 	}
 	work := make(chan Case)
 	var workers sync.WaitGroup
@@ -101,6 +104,7 @@ type mutator struct {
 
 	mu        sync.Mutex
 	err       error
+	tried     map[[sha256.Size]byte]bool
 	findings  map[string]*Finding
 	fields    map[string]bool
 	inputs    int
@@ -131,7 +135,7 @@ func (m *mutator) try(c Case) error {
 	if !ok {
 		return fmt.Errorf("%s: the input is not an object", c.From)
 	}
-	for _, protocol := range m.protocols(doc) {
+	for _, protocol := range m.protocols(doc, c.Packages) {
 		whole := doc
 		if base := m.bases[protocol]; base != nil {
 			whole = complete(doc, base)
@@ -146,8 +150,8 @@ func (m *mutator) try(c Case) error {
 }
 
 // protocols are those that a document may be of: what it says, what only one
-// has, or those of the policies.
-func (m *mutator) protocols(doc ast.Object) []string {
+// has, or those of the packages that its test is about.
+func (m *mutator) protocols(doc ast.Object, packages []string) []string {
 	if t := doc.Get(ast.StringTerm("protocol")); t != nil {
 		if s, ok := t.Value.(ast.String); ok {
 			return []string{string(s)}
@@ -162,15 +166,42 @@ func (m *mutator) protocols(doc ast.Object) []string {
 	}
 	var out []string
 	for _, p := range m.set.Packages() {
-		out = append(out, p.Protocols...)
-	}
-	if len(out) == 0 {
-		for protocol := range m.schemas {
-			out = append(out, protocol)
+		if len(packages) == 0 || slices.Contains(packages, p.Name) {
+			out = append(out, p.Protocols...)
 		}
 	}
 	slices.Sort(out)
-	return slices.Compact(out)
+	out = slices.Compact(out)
+	if len(out) == 0 { // packages for any protocol: one is like the other
+		for _, protocol := range slices.Sorted(maps.Keys(m.schemas)) {
+			if m.fits(doc, protocol) {
+				return []string{protocol}
+			}
+		}
+		return []string{string(input.Postgres)}
+	}
+	return out
+}
+
+// fits reports whether the schema has every key of the document, two deep.
+func (m *mutator) fits(doc ast.Object, protocol string) bool {
+	for _, k := range doc.Keys() {
+		key, _ := k.Value.(ast.String)
+		schema := m.schemas[protocol].Properties[string(key)]
+		if schema == nil {
+			return false
+		}
+		below, ok := doc.Get(k).Value.(ast.Object)
+		if !ok || schema.isMap() {
+			continue
+		}
+		for _, k := range below.Keys() {
+			if key, _ := k.Value.(ast.String); schema.property(string(key)) == nil {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // only reports whether no other protocol has a key at the top of its documents.
@@ -186,9 +217,13 @@ func (m *mutator) only(key, protocol string) bool {
 // document tries all mutations of one whole document.
 func (m *mutator) document(set *policy.Set, from string, in *policy.Input, protocol string) {
 	schema := m.schemas[protocol]
-	before, guards := set.DecideGuards(m.ctx, in, in.Term())
+	before := set.Ask(m.ctx, in, in.Term(), nil)
+	if len(before.Spoke) == 0 || m.known(set, in, before.Spoke) {
+		return
+	}
+	p := m.party(set, in, before)
 	var reads [][]string
-	for _, name := range before.Evaluated {
+	for _, name := range before.Spoke {
 		reads = append(reads, set.Reads(name)...)
 	}
 	var count int64
@@ -199,17 +234,17 @@ func (m *mutator) document(set *policy.Set, from string, in *policy.Input, proto
 			continue
 		}
 		found[name] = true
-		own := kindOf(f.value.Value)
-		for _, other := range instead {
-			if other.kind == own || other.kind != Null && f.schema.allows(other.kind) {
-				continue // the field says something else that may be true
-			}
+		for _, other := range f.mutations() {
 			count++
-			after, guardsAfter := set.DecideGuards(m.ctx, in, replace(in.Term(), f.path, other.term))
+			shown := replace(in.Term(), f.path, other.term)
+			if !p.looser(m.ctx, f.path, shown) {
+				continue
+			}
+			after := set.Ask(m.ctx, in, shown, nil)
 			if m.ctx.Err() != nil {
 				return // what was cut off says nothing
 			}
-			m.compare(from, name, other.kind, f, before, after, guards, guardsAfter)
+			m.compare(from, name, other.kind, f, before, after)
 		}
 	}
 	m.mu.Lock()
@@ -227,16 +262,43 @@ func (m *mutator) excepted(name string) bool {
 	})
 }
 
-func (m *mutator) compare(from, name string, kind Kind, f field, before, after, guards, guardsAfter *policy.Ruling) {
-	for _, loss := range Loosened(before, after) {
+func (m *mutator) compare(from, name string, kind Kind, f field, before, after policy.Said) {
+	for _, loss := range Loosened(before.Ruling, after.Ruling) {
 		m.add(loss, false, from, name, kind, f)
 	}
-	if guards == nil || guardsAfter == nil { // nil after: denied, whatever they would say
+	if before.Guards == nil || after.Guards == nil { // nil after: denied, whatever they would say
 		return
 	}
-	for _, loss := range Loosened(guards, guardsAfter) {
+	for _, loss := range Loosened(before.Guards, after.Guards) {
 		m.add(loss, true, from, name, kind, f)
 	}
+}
+
+// known reports whether a document has been tried that is the same to all that
+// speak.
+func (m *mutator) known(set *policy.Set, in *policy.Input, spoke []string) bool {
+	top := map[string]bool{}
+	for _, name := range spoke {
+		for _, path := range set.Reads(name) {
+			if len(path) == 0 {
+				return false
+			}
+			top[path[0]] = true
+		}
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%p %s %s %s %q\n", set, in.Protocol(), in.Stage(), in.Target(), spoke)
+	doc := in.Term().Value.(ast.Object)
+	for _, key := range slices.Sorted(maps.Keys(top)) {
+		fmt.Fprintf(h, "%s %v\n", key, doc.Get(ast.StringTerm(key)))
+	}
+	var sum [sha256.Size]byte
+	h.Sum(sum[:0])
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	was := m.tried[sum]
+	m.tried[sum] = true
+	return was
 }
 
 func (m *mutator) add(loss Loss, guard bool, from, name string, kind Kind, f field) {
