@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/regate-dev/regate/engine/input"
+	"github.com/regate-dev/regate/engine/mask"
 	"github.com/regate-dev/regate/engine/policy"
 )
 
@@ -51,6 +52,12 @@ func (t *Turn) Tree(ctx context.Context, fields []input.Field) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
+	return NewTree(masks, detect, specs), nil
+}
+
+// NewTree returns the tree of some masks. detect looks for the kinds among them;
+// both it and specs are nil where there are none.
+func NewTree(masks []policy.Mask, detect *mask.Detector, specs func(kind string) mask.Spec) *Tree {
 	tree := &Tree{masks: masks, rest: FieldRule{Detect: detect, DetectSpec: specs}}
 	for _, m := range masks {
 		if m.Field != "" {
@@ -59,5 +66,5 @@ func (t *Turn) Tree(ctx context.Context, fields []input.Field) (*Tree, error) {
 	}
 	slices.Sort(tree.fields)
 	tree.fields = slices.Compact(tree.fields)
-	return tree, nil
+	return tree
 }
