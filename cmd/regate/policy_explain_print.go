@@ -38,7 +38,7 @@ func printExplanation(w io.Writer, e *explain.Explanation) error {
 		p.line("        to   %s", p.json(c.To))
 	}
 	if len(e.Changes) == 0 {
-		p.line("  none was found")
+		p.line("  none was found: no single value that was tried is enough")
 	}
 	note := fmt.Sprintf("%d changes were tried, and each of the above evaluated", e.Tried)
 	if !e.Exhausted {
@@ -64,7 +64,7 @@ func (p *page) line(format string, args ...any) {
 func (p *page) section(title string) { p.line("\n%s", p.st.bold(title)) }
 
 func (p *page) head(e *explain.Explanation) {
-	title := "input"
+	title := "Input"
 	if r := e.Recorded; r != nil {
 		title = "Decision " + plainText(r.DecisionID)
 		if r.DecisionID == "" {

@@ -77,7 +77,7 @@ func (t ServerTLS) Enabled() bool { return t.Cert != "" && t.Key != "" }
 type Roles struct {
 	Viewer   Members `key:"viewer" doc:"may read status, sessions, approvals"`
 	Approver Members `key:"approver" doc:"may approve and deny, where the policy's requirement agrees"`
-	Auditor  Members `key:"auditor" doc:"may read what a viewer may; recordings are files, not served by the API"`
+	Auditor  Members `key:"auditor" doc:"may read what a viewer may, and have recorded decisions explained; recordings themselves are files"`
 	Operator Members `key:"operator" doc:"may revoke and see everything"`
 }
 

@@ -180,8 +180,8 @@ func Explain(ctx context.Context, o Options) (*Explanation, error) {
 		if d := len(a.Failing) + a.NotReached - len(b.Failing) - b.NotReached; d != 0 {
 			return d
 		}
-		if len(ruling.Reasons) > 0 && ruling.Reasons[0].ID == policy.ReasonNoAllow && (a.Entry == "allow") != (b.Entry == "allow") {
-			if a.Entry == "allow" { // it is what was missing
+		if ruling.Effect == policy.Deny && (a.Entry == "allow") != (b.Entry == "allow") {
+			if a.Entry == "allow" { // it is what would be needed
 				return -1
 			}
 			return 1
