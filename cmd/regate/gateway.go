@@ -366,6 +366,13 @@ func (g *gateway) registerMetrics(context.Context) error {
 		gauge("regate_approvals_open", "Requests that wait for approval or for their use.", func() float64 {
 			return float64(len(g.approvals.List(approval.Filter{States: []approval.State{approval.Pending, approval.Approved}})))
 		}),
+		gauge("regate_usage_meters", "Subjects, actors and tasks whose use is counted.", func() float64 { return float64(g.usage.Meters()) }),
+		gauge("regate_usage_known", "1 while what was used is known; while it is 0, policies on budgets deny.", func() float64 {
+			if g.usage.Healthy() != nil {
+				return 0
+			}
+			return 1
+		}),
 		gauge("regate_revocations", "Revocations in force.", func() float64 { return float64(len(g.revocations.List())) }),
 		dependencyGauge{g.dependencies()},
 	}

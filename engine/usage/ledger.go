@@ -298,3 +298,10 @@ func (l *Ledger) sweep() {
 		l.full.Store(0)
 	}
 }
+
+// Meters returns how many meters there are.
+func (l *Ledger) Meters() int {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return len(l.meters)
+}
