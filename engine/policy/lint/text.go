@@ -34,7 +34,7 @@ func (r *Report) WriteText(w io.Writer, paint Paint) error {
 		if f.Line > 0 {
 			at = fmt.Sprintf("%d:%d", f.Line, max(1, f.Column))
 		}
-		fmt.Fprintf(&b, "  %-7s %s  %s  [%s]\n", at, paint(f.Severity, string(f.Severity)), indent(f.Message, "          "), f.ID)
+		fmt.Fprintf(&b, "  %-8s %s  %s  [%s]\n", at, paint(f.Severity, string(f.Severity)), indent(f.Message, "          "), f.ID)
 		if f.Source != "" {
 			source, caret := pointAt(f.Source, f.Column)
 			fmt.Fprintf(&b, "          | %s\n", source)

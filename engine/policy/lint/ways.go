@@ -39,7 +39,7 @@ const maxWays = 48
 
 // maxSteps bounds how many helpers are unfolded for one rule, over all its ways:
 // helpers that call two helpers each would be without end.
-const maxSteps = 1_000
+const maxSteps = 300
 
 // waysOf returns the ways in which a rule holds.
 func (c *checker) waysOf(r *ast.Rule) []way {
