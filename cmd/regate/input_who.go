@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -240,7 +241,7 @@ func readClaims(name string, stdin io.Reader) (map[string]any, error) {
 	}
 	var claims map[string]any
 	dec := json.NewDecoder(bytes.NewReader(raw))
-	if err := dec.Decode(&claims); err != nil || claims == nil || dec.More() {
+	if err := dec.Decode(&claims); err != nil || claims == nil || dec.More() || !utf8.Valid(raw) {
 		return nil, fmt.Errorf("read the claims: %s does not hold one JSON object", name)
 	}
 	return claims, nil

@@ -29,6 +29,10 @@ type TestCase struct {
 // surface are the sets that a policy package may have.
 var surface = []string{"allow", "deny", "limit", "mask", "record", "require_approval"}
 
+// maxCases bounds the tests in one module: more would be no help to a reader,
+// and take opa minutes to format.
+const maxCases = 1000
+
 // TestModule writes a Rego test module of the package that tests pkg, such as
 // "regate.policies.acme.sql". It stands for itself: stock opa runs it, and it
 // is as opa fmt would have it.
@@ -36,13 +40,16 @@ func TestModule(pkg string, cases []TestCase) ([]byte, error) {
 	if err := checkPackage(pkg); err != nil {
 		return nil, err
 	}
+	if len(cases) > maxCases {
+		return nil, fmt.Errorf("%d documents are too many for one test module, which takes %d", len(cases), maxCases)
+	}
 	last := pkg[strings.LastIndexByte(pkg, '.')+1:]
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "package %s_test\n\n", pkg)
 	if slices.ContainsFunc(cases, func(c TestCase) bool { return len(c.Say) > 0 }) {
 		fmt.Fprintf(&b, "import data.%s\n\n", pkg)
 	}
-	used := map[string]bool{last: true}
+	used := map[string]int{last: 1}
 	for _, c := range cases {
 		if err := c.write(&b, pkg, last, unique(ruleName(c.Name), used)); err != nil {
 			return nil, err
@@ -266,14 +273,16 @@ func ruleName(text string) string {
 	return name
 }
 
-func unique(name string, used map[string]bool) string {
-	for n, tried := 2, name; ; n++ {
-		if !used[tried] {
-			used[tried] = true
-			return tried
-		}
-		tried = fmt.Sprintf("%s_%d", name, n)
+// unique makes a name that is not used yet. used counts how often a name was
+// asked for.
+func unique(name string, used map[string]int) string {
+	tried := name
+	for used[tried] > 0 {
+		used[name]++
+		tried = fmt.Sprintf("%s_%d", name, used[name])
 	}
+	used[tried]++
+	return tried
 }
 
 // checkPackage refuses what is no package of policies: a dotted path of plain

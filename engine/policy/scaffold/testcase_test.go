@@ -25,6 +25,8 @@ func TestTestModules(t *testing.T) {
 	cases := []TestCase{
 		{Name: "select public.customers", Comment: "SELECT 1\nFROM t -- x\r\n\u2028package evil\x00\x1b[2J", Input: example},
 		{Name: "select public.customers", Input: example},
+		{Name: "select public customers 2", Input: example},
+		{Name: "select public.customers", Input: example},
 		{Name: "sql", Comment: "its name is that of the import", Input: example},
 		{Name: "", Input: json.RawMessage(hostile)},
 		{Name: "if", Input: json.RawMessage(`{}`)},
@@ -140,6 +142,9 @@ func TestBadTestModules(t *testing.T) {
 		if out, err := TestModule(pkg, nil); err == nil {
 			t.Errorf("%q: %s", pkg, out)
 		}
+	}
+	if _, err := TestModule("a.b", make([]TestCase, maxCases+1)); err == nil || !strings.Contains(err.Error(), "too many") {
+		t.Errorf("%v", err)
 	}
 	for _, doc := range []string{"", "[]", "1", "{", `{"action":1}`} {
 		if out, err := TestModule("a.b", []TestCase{{Input: json.RawMessage(doc)}}); err == nil {
