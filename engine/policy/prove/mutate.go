@@ -144,7 +144,7 @@ func (m *mutator) try(c Case) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.From, err)
 		}
-		m.document(set, c.From, in, protocol)
+		m.document(set, c, in, protocol)
 	}
 	return nil
 }
@@ -215,9 +215,9 @@ func (m *mutator) only(key, protocol string) bool {
 }
 
 // document tries all mutations of one whole document.
-func (m *mutator) document(set *policy.Set, from string, in *policy.Input, protocol string) {
+func (m *mutator) document(set *policy.Set, c Case, in *policy.Input, protocol string) {
 	schema := m.schemas[protocol]
-	before := set.Ask(m.ctx, in, in.Term(), nil)
+	before := set.Ask(m.ctx, in, in.Term(), c.Packages)
 	if len(before.Spoke) == 0 || m.known(set, in, before.Spoke) {
 		return
 	}
@@ -240,11 +240,14 @@ func (m *mutator) document(set *policy.Set, from string, in *policy.Input, proto
 			if !p.looser(m.ctx, f.path, shown) {
 				continue
 			}
-			after := set.Ask(m.ctx, in, shown, nil)
+			after := set.Ask(m.ctx, in, shown, c.Packages)
+			caught := p.caught(m.ctx, shown)
 			if m.ctx.Err() != nil {
 				return // what was cut off says nothing
 			}
-			m.compare(from, name, other.kind, f, before, after)
+			if !caught {
+				m.compare(c.From, name, other.kind, f, before, after)
+			}
 		}
 	}
 	m.mu.Lock()
@@ -358,9 +361,12 @@ func fix(rule Rule, name string, f field, loss Loss) string {
 		return fmt.Sprintf("say in the rule what %s must be, e.g. `%s == …`, in place of `not` or `!=`: what is not known must not allow", name, name)
 	}
 	check := map[Kind]string{Null: "is_null", String: "is_string", Number: "is_number", Boolean: "is_boolean", Array: "is_array", Object: "is_object"}[kindOf(f.value.Value)]
-	if strings.Contains(name, "[_]") {
-		return fmt.Sprintf("deny what is not as it should be, in a rule beside this one: `not known` with `known if every x in %s { … }` that checks the rest", name[:strings.Index(name, "[_]")])
+	id, _, _ := strings.Cut(rule.ID, "/")
+	known := fmt.Sprintf("%s(%s)", check, name)
+	if list, below, ok := strings.Cut(name, "[_]"); ok {
+		known = fmt.Sprintf("every x in %s { %s(x%s) }", list, check, below)
 	}
-	owner := strings.TrimSuffix(rule.ID, rule.ID[strings.LastIndex(rule.ID, "/")+1:])
-	return fmt.Sprintf("deny what is not as it should be, in a rule beside this one: `deny contains {\"id\": %q, \"msg\": …} if not %s(%s)`", owner+"input", check, name)
+	// A function of what is missing is undefined, and so is its negation: the rule
+	// of its own is needed.
+	return fmt.Sprintf("deny what is not as it should be: `deny contains {\"id\": %q, \"msg\": …} if not known` with `known if %s`", id+"/input", known)
 }

@@ -13,13 +13,14 @@ import (
 // party is the packages that spoke of one document. To see whether a mutation
 // lets more through it is enough to ask those of them that read the field: only
 // who spoke can fall silent, only who may allow can allow, and who does not read
-// the field says what it said. Where these let more through, everybody is asked.
+// the field says what it said.
 type party struct {
 	set    *policy.Set
 	in     *policy.Input
 	spoke  []string
 	allows bool                   // somebody allows the document
 	before map[string]policy.Said // by the names of those asked
+	denied []string               // ids of all denials of the document as it is; nil: not asked yet
 }
 
 func (m *mutator) party(set *policy.Set, in *policy.Input, before policy.Said) *party {
@@ -62,4 +63,21 @@ func (p *party) looser(ctx context.Context, path []string, shown *ast.Term) bool
 		return before.Restrict == nil && after.Restrict != nil
 	}
 	return after.Allows && !p.allows || len(Loosened(before.Restrict, after.Restrict)) > 0
+}
+
+// caught reports whether some package, of all that there are, newly denies the
+// changed document: one that guards the others.
+func (p *party) caught(ctx context.Context, shown *ast.Term) bool {
+	if p.denied == nil {
+		p.denied = append([]string{}, denials(p.set.Ask(ctx, p.in, p.in.Term(), nil))...)
+	}
+	after := p.set.Ask(ctx, p.in, shown, nil)
+	return after.Restrict == nil || len(lost(denials(after), p.denied)) > 0
+}
+
+func denials(s policy.Said) []string {
+	if s.Restrict == nil || s.Restrict.Effect != policy.Deny {
+		return nil
+	}
+	return reasons(s.Restrict)
 }

@@ -66,9 +66,17 @@ func (x *ruleIndex) rule(p policy.PackageInfo, r *ast.Rule) {
 	}
 }
 
-// find returns the place of an id; an id that a rule computes has none.
+// find returns the place of an id. An id that a rule puts together is found by
+// what it begins with.
 func (x *ruleIndex) find(id string) Rule {
-	r := x.byID[id]
+	r, ok := x.byID[id]
+	longest := 3
+	for text, at := range x.byID {
+		begin, _, _ := strings.Cut(text, "%") // of sprintf
+		if !ok && len(begin) > longest && strings.HasPrefix(id, begin) {
+			longest, r = len(begin), at
+		}
+	}
 	r.ID = id
 	return r
 }
