@@ -31,8 +31,9 @@ build: ## build bin/regate
 	go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/regate ./cmd/regate
 
 .PHONY: test
-test: ## run every test, race detector on, PostgreSQL and OIDC providers included
+test: ## run every test, race detector on, with PostgreSQL, a Kubernetes control plane and OIDC providers
 	@.ci/setup compiler postgres node npm
+	@.ci/kubernetes >/dev/null
 	go test -race -timeout $(TIMEOUT) $(TEST) ./...
 
 .PHONY: lint

@@ -72,6 +72,7 @@ policies, masked, held for approval where a policy says so, and recorded.`,
 		newSchemaCmd(),
 		newConfigCmd(),
 		newTokenCmd(),
+		newKubeconfigCmd(),
 		newDevIssuerCmd(),
 		newVersionCmd(),
 	)

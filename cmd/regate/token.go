@@ -22,6 +22,7 @@ import (
 
 func newTokenCmd() *cobra.Command {
 	flags := &tokenFlags{}
+	var exec bool
 	cmd := &cobra.Command{
 		Use:   "token",
 		Short: "Get a token from your identity provider and print it",
@@ -47,6 +48,7 @@ configuration folder:
 A client secret is a reference: env:NAME or file:/path.`,
 		Example: `  PGPASSWORD=$(regate token) psql -h 127.0.0.1 -p 6432 -U agent shop
   regate token --profile me
+  regate token --exec-credential   # what a kubeconfig of regate kubeconfig calls
   regate token --issuer http://127.0.0.1:9400 --client-id agent --client-secret env:AGENT_SECRET`,
 		Args: wantNoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -54,11 +56,19 @@ A client secret is a reference: env:NAME or file:/path.`,
 			if err != nil {
 				return err
 			}
+			if exec {
+				credential, err := execCredential(token)
+				if err != nil {
+					return err
+				}
+				token = string(credential)
+			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), token)
 			return err
 		},
 	}
 	flags.add(cmd.Flags())
+	cmd.Flags().BoolVar(&exec, "exec-credential", false, "print it as kubectl and its kin take it from a program (see regate kubeconfig)")
 	return cmd
 }
 
