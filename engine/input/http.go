@@ -75,14 +75,14 @@ type HTTPRoute struct {
 
 // HTTPBody is the body of a request. What is not of the body's kind is empty.
 type HTTPBody struct {
-	// State is "none" where there is no body, "read" where regate has read all
-	// of it, "unread" where it is passed on as it comes.
+	// State is "none" where there is no body, "read" where regate has read all of
+	// it, "unread" where no policy reads it: then only size and digest may be known.
 	State string `json:"state"`
 	// Kind is what the content type and the content say it is.
 	Kind      string              `json:"kind"`
 	Type      string              `json:"type"`      // media type without parameters, "" where there is none
-	Size      *int64              `json:"size"`      // bytes, decoded; null where it was not read
-	Digest    string              `json:"digest"`    // "sha256:…" of the decoded bytes, "" where it was not read
+	Size      *int64              `json:"size"`      // bytes, decoded where it was read; null where they were not counted
+	Digest    string              `json:"digest"`    // "sha256:…" of these bytes, "" where they were not counted
 	JSON      any                 `json:"json"`      // the value; a number that a double cannot hold exactly is a string, and named in unknown
 	Form      map[string][]string `json:"form"`      // urlencoded fields, and the fields of a multipart form that are not files
 	Parts     []HTTPPart          `json:"parts"`     // of a multipart body, in order

@@ -73,3 +73,8 @@ func refuse(reason, hint, format string, args ...any) *Refusal {
 func TooLarge(limit int64) *Refusal {
 	return refuse(ReasonBodyTooLarge, "Send less in one request.", "the body is larger than the %d bytes that are read of one", limit)
 }
+
+// BadChunk refuses a chunked body whose framing is not plain.
+func BadChunk() *Refusal {
+	return refuse(ReasonFraming, "", "the chunked body is not framed as RFC 9112 has it")
+}
