@@ -62,8 +62,7 @@ func ReadView(ctx context.Context, conn *pgx.Conn, role, searchPath string) (Vie
 // WithSearchPath is the view for a session whose setting search_path is what
 // the text says, as the server would read it: schemas that do not exist are
 // left out, pg_temp (whose number is the session's) too, and pg_catalog comes
-// first unless it is named. Rights on schemas
-// are not looked at.
+// first unless it is named. Rights on schemas are not looked at.
 func (v View) WithSearchPath(setting string) (View, error) {
 	names, err := identifiers(setting)
 	if err != nil {
