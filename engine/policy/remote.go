@@ -188,7 +188,7 @@ func (e *Engine) startRemote(ctx context.Context, bundles []Bundle) error {
 		if err != nil {
 			return fmt.Errorf("bundle %q: %w", b.Name, err)
 		}
-		g, err := newGuard(b, r)
+		g, err := newGuard(e.ctx, b, r)
 		if err != nil {
 			return fmt.Errorf("bundle %q: %w", b.Name, err)
 		}
@@ -257,11 +257,10 @@ func (p *poller) run(ctx context.Context) {
 	}
 }
 
-func (p *poller) ask(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, p.bundle.Polling.timeout())
-	defer cancel()
-	return p.loader.Trigger(ctx)
-}
+// ask returns when the source has answered or the guard has given it up. Trigger
+// itself must not be cut off: it would leave its download running beside the
+// next one, and the two share state.
+func (p *poller) ask(ctx context.Context) error { return p.loader.Trigger(context.WithoutCancel(ctx)) }
 
 // refresh asks now and waits for the answer.
 func (p *poller) refresh(ctx context.Context) error {
@@ -317,14 +316,16 @@ func (e *Engine) remoteStatus(s opabundle.Status) {
 type guard struct {
 	inner   rest.HTTPAuthPlugin
 	limit   int64
-	archive bool      // every body is a bundle; otherwise those that look like one
-	signer  *s3Signer // nil: inner logs in
+	archive bool // every body is a bundle; otherwise those that look like one
+	timeout time.Duration
+	ctx     context.Context // of the engine: its end cuts a download off
+	signer  *s3Signer       // nil: inner logs in
 
 	mu     sync.Mutex
 	client *http.Client // made once: OPA asks for one at each pull of an image
 }
 
-func newGuard(b Bundle, r *remoteSource) (*guard, error) {
+func newGuard(ctx context.Context, b Bundle, r *remoteSource) (*guard, error) {
 	raw, err := json.Marshal(map[string]any{"credentials": r.credentials})
 	if err != nil {
 		return nil, fmt.Errorf("credentials: %w", err)
@@ -337,7 +338,7 @@ func newGuard(b Bundle, r *remoteSource) (*guard, error) {
 	if err != nil {
 		return nil, fmt.Errorf("credentials: %w", err)
 	}
-	return &guard{inner: inner, limit: b.maxBytes(), archive: b.scheme() != "oci", signer: r.signer}, nil
+	return &guard{ctx: ctx, timeout: b.Polling.timeout(), inner: inner, limit: b.maxBytes(), archive: b.scheme() != "oci", signer: r.signer}, nil
 }
 
 // Start, Stop and Reconfigure make the guard a plugin of OPA's manager.
@@ -397,20 +398,26 @@ func (t *guardedTransport) CloseIdleConnections() {
 
 // RoundTrip implements http.RoundTripper.
 func (t *guardedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := t.next.RoundTrip(req)
-	if err != nil || resp.StatusCode != http.StatusOK || req.Method != http.MethodGet {
-		return resp, err
+	ctx, cancel := context.WithTimeout(req.Context(), t.timeout)
+	defer cancel()
+	defer context.AfterFunc(t.ctx, cancel)()
+	resp, err := t.next.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		return nil, err
 	}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, t.limit+1))
 	_ = resp.Body.Close() // read to its end or given up
 	if err != nil {
 		return nil, fmt.Errorf("read bundle: %w", err)
 	}
-	if int64(len(raw)) > t.limit {
+	bundle := resp.StatusCode == http.StatusOK && req.Method == http.MethodGet
+	if !bundle {
+		raw = raw[:min(int64(len(raw)), t.limit)]
+	} else if int64(len(raw)) > t.limit {
 		return nil, fmt.Errorf("%w: more than %d bytes packed", errTooLarge, t.limit)
 	}
 	// A registry also answers with JSON.
-	if t.archive && len(raw) > 0 || bytes.HasPrefix(raw, gzipMagic) {
+	if bundle && (t.archive && len(raw) > 0 || bytes.HasPrefix(raw, gzipMagic)) {
 		if err := checkArchive(raw, t.limit); err != nil {
 			return nil, err
 		}
