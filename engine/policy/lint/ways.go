@@ -1,6 +1,8 @@
 package lint
 
 import (
+	"slices"
+
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
@@ -178,10 +180,14 @@ func (c *checker) ruleWays(rules []*rule, args []*ast.Term, e *env, depth int) [
 	for _, r := range rules {
 		refused := false // an earlier branch gives false
 		for one := r.ast; one != nil; one = one.Else {
-			if one.Default || one.Head.RuleKind() == ast.MultiValue {
-				return single(cond{op: opOther, reads: c.ruleReads(r.ast)})
+			isFalse := one.Head.Value != nil && one.Head.Value.Equal(ast.BooleanTerm(false))
+			if one.Default && isFalse {
+				continue // what it gives when nothing else holds is no way to hold
 			}
-			if b, ok := one.Head.Value.Value.(ast.Boolean); ok && !bool(b) {
+			if one.Default || one.Head.RuleKind() == ast.MultiValue {
+				return single(cond{op: opOther, reads: c.callReads(rules, args, e)})
+			}
+			if isFalse {
 				refused = true
 				continue
 			}
@@ -215,6 +221,20 @@ func (c *checker) ruleWays(rules []*rule, args []*ast.Term, e *env, depth int) [
 	return out
 }
 
+// helperIs returns the rules of `helper == true`.
+func (c *checker) helperIs(args []*ast.Term) []*rule {
+	for i, a := range args {
+		ref, ok := a.Value.(ast.Ref)
+		if !ok || !args[1-i].Equal(ast.BooleanTerm(true)) {
+			continue
+		}
+		if rules, rest := c.rulesOf(ref); len(rules) > 0 && len(rest) == 0 {
+			return rules
+		}
+	}
+	return nil
+}
+
 // callReads are the paths that a call depends on.
 func (c *checker) callReads(rules []*rule, args []*ast.Term, e *env) reads {
 	var out reads
@@ -243,6 +263,9 @@ func (c *checker) callWays(expr *ast.Expr, terms []*ast.Term, e *env, depth int,
 	case (expr.IsEquality() || expr.IsAssignment() || name == "equal") && len(args) == 2:
 		if from := e.binder(expr); from != nil {
 			return c.definedWays(from, e, depth)
+		}
+		if rules := c.helperIs(args); rules != nil && !expr.Negated {
+			return c.ruleWays(rules, nil, e, depth)
 		}
 		conds := c.equal(c.eval(args[0], e, depth), c.eval(args[1], e, depth), other)
 		return single(negate(conds, expr.Negated, other)...)
@@ -278,10 +301,7 @@ func (c *checker) callWays(expr *ast.Expr, terms []*ast.Term, e *env, depth int,
 // definedWays: something is bound to a term, so the term must be there.
 func (c *checker) definedWays(t *ast.Term, e *env, depth int) []way {
 	if ref, ok := t.Value.(ast.Ref); ok && ref[0].Equal(ast.DefaultRootDocument) {
-		if rules, _ := c.rulesOf(ref); len(rules) > 0 {
-			return single(cond{op: opOther, reads: c.readsOf(t, e)})
-		}
-		return single(cond{op: opOther})
+		return single(cond{op: opOther, reads: c.readsOf(t, e)})
 	}
 	val := c.eval(t, e, depth)
 	if val.isPath {
@@ -308,7 +328,10 @@ func (c *checker) equal(a, b value, other func() []way) []cond {
 					if len(a.terms) == 1 && len(b.terms) == 1 {
 						return nil
 					}
-					return []cond{{op: opOther}}
+					if other != nil {
+						return other()[0]
+					}
+					return []cond{{op: opOther, reads: append(slices.Clone(a.reads), b.reads...)}}
 				}
 			}
 		}
