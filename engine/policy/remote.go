@@ -210,7 +210,7 @@ func (e *Engine) startRemote(ctx context.Context, bundles []Bundle) error {
 	}
 	loaders := plugin.Loaders()
 	for _, b := range bundles {
-		p := &poller{bundle: b, loader: loaders[b.Name], asked: make(chan chan struct{}), stopped: e.ctx.Done()}
+		p := &poller{bundle: b, after: e.tidy, loader: loaders[b.Name], asked: make(chan chan struct{}), stopped: e.ctx.Done()}
 		e.pollers = append(e.pollers, p)
 		e.background.Go(func() { p.run(e.ctx) })
 	}
@@ -225,6 +225,7 @@ type poller struct {
 	loader  opabundle.Loader
 	asked   chan chan struct{}
 	stopped <-chan struct{}
+	after   func() // after each answer
 }
 
 // firstRetry is the wait after the first failure, doubled with each further one
@@ -260,7 +261,10 @@ func (p *poller) run(ctx context.Context) {
 // ask returns when the source has answered or the guard has given it up. Trigger
 // itself must not be cut off: it would leave its download running beside the
 // next one, and the two share state.
-func (p *poller) ask(ctx context.Context) error { return p.loader.Trigger(context.WithoutCancel(ctx)) }
+func (p *poller) ask(ctx context.Context) error {
+	defer p.after()
+	return p.loader.Trigger(context.WithoutCancel(ctx))
+}
 
 // refresh asks now and waits for the answer.
 func (p *poller) refresh(ctx context.Context) error {
