@@ -158,7 +158,7 @@ func (f *recordedFlags) archived(ctx context.Context, since time.Time) (corpus.S
 		}
 		closers = append(closers, index.Close)
 		a.sessions = func(ctx context.Context, each func(found) error) error {
-			return indexed(ctx, index, since, f.target, each)
+			return indexed(ctx, index, since, f.target, f.agent, each)
 		}
 	}
 	return a.source(ctx), closer, nil
@@ -186,8 +186,8 @@ type found struct {
 const indexPage = 500
 
 // indexed calls each for every session that had not ended before since, newest
-// first.
-func indexed(ctx context.Context, index *record.Index, since time.Time, target string, each func(found) error) error {
+// first. target and agent may be "".
+func indexed(ctx context.Context, index *record.Index, since time.Time, target, agent string, each func(found) error) error {
 	filter := record.SessionFilter{Target: target, Limit: indexPage}
 	for {
 		rows, err := index.Sessions(ctx, filter)
@@ -198,6 +198,9 @@ func indexed(ctx context.Context, index *record.Index, since time.Time, target s
 			filter.Before = row.ID
 			if !row.Ended.IsZero() && row.Ended.Before(since) {
 				continue
+			}
+			if who := (corpus.Agent{Subject: row.Subject, Actor: row.Actor}); agent != "" && !who.Is(agent) {
+				continue // a session is one agent's
 			}
 			id, err := ulid.ParseStrict(row.ID)
 			if err != nil {

@@ -335,6 +335,9 @@ func (w *coverer) report(set *policy.Set, u unread, interrupted bool) *CoverageR
 	return r
 }
 
+// readByEngine are parts that regate itself reads when it decides.
+var readByEngine = []string{"approvals", "enforcer.obligations", "protocol", "schema", "stage", "target.name"}
+
 // unreadFields are the parts of a protocol's inputs that no enforced package
 // reads.
 func unreadFields(set *policy.Set, protocol string, paths map[string]bool) []string {
@@ -355,7 +358,7 @@ func unreadFields(set *policy.Set, protocol string, paths map[string]bool) []str
 			}
 			return true
 		})
-		if filled && !covered {
+		if filled && !covered && !slices.Contains(readByEngine, path) {
 			out = append(out, path)
 		}
 	}

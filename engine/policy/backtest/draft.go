@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/format"
@@ -277,7 +278,7 @@ func (d *draft) document(s *shape) string {
 		put(p.value, p.path...)
 	}
 	for path, names := range s.lists {
-		put(names, strings.Split(path, ".")...)
+		put(append([]string{}, names...), strings.Split(path, ".")...)
 	}
 	for table, names := range s.written {
 		put(append([]string{}, names...), "resource", "tables", table, "written")
@@ -313,7 +314,7 @@ func comment(s string) string { return plain(s) }
 
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' || r == '\u0085' || r == '`' {
+		if !unicode.IsPrint(r) || r == '`' {
 			return ' '
 		}
 		return r

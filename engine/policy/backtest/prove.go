@@ -79,8 +79,8 @@ func (p *prover) take(ctx context.Context, r *corpus.Recorded, reader *reader) {
 	}
 	wanted := false
 	if v.effect == policy.Allow {
-		shape, why := uncovered(r, v, p.options)
-		wanted = why == "" && p.covered[shape.key()]
+		shape, why := uncovered(r, v, p.verdicts.shapes, p.options)
+		wanted = why == "" && p.covered[shape.name]
 	}
 	f := reader.read(r)
 	out, _ := p.judge.of(ctx, r, f.target.Name, nil)

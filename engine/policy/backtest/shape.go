@@ -1,12 +1,16 @@
 package backtest
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
+	"unicode"
 
+	"github.com/regate-dev/regate/engine/input"
 	"github.com/regate-dev/regate/engine/policy/corpus"
 )
 
@@ -20,6 +24,7 @@ type shape struct {
 	written         map[string][]string // table → columns, as in lists
 	count           int64
 	verb, subject   string // for the rule's id
+	name            string // see key
 	statements      sample[Example]
 }
 
@@ -57,6 +62,8 @@ func shapeOf(r *corpus.Recorded) (s *shape, unclear string, err error) {
 		return nil, "not complete: something in it is not known", nil
 	case string(in.Action["opaque"]) == "true":
 		return nil, "opaque: what it runs is not in it", nil
+	case !writable(r.Entry("action"), r.Entry("resource"), r.Entry("target"), r.Entry("subject"), r.Entry("actor")):
+		return nil, "a name in it has control characters", nil
 	case in.Action["verb"] == nil || string(in.Action["verb"]) == `"unknown"`:
 		return nil, "its verb is not known", nil
 	}
@@ -86,7 +93,90 @@ func shapeOf(r *corpus.Recorded) (s *shape, unclear string, err error) {
 	if wild := s.wildcard(); wild != "" {
 		return nil, wild, nil
 	}
+	s.name = s.key()
 	return s, "", nil
+}
+
+// shapes remembers the shapes of what it saw last: agents repeat themselves. It
+// may be used by many goroutines.
+type shapes struct {
+	mu    sync.Mutex
+	known map[shapeKey]shapeOr
+}
+
+// shapeKey is all that a shape is read from.
+type shapeKey struct {
+	action, resource, target, unknown, complete, subject, actor input.Digest
+	protocol, stage                                             string
+}
+
+type shapeOr struct {
+	shape   *shape // nil where it is unclear; not to be changed
+	unclear string
+}
+
+func newShapes() *shapes { return &shapes{known: map[shapeKey]shapeOr{}} }
+
+// of is shapeOf; what cannot be read is unclear, too.
+func (m *shapes) of(r *corpus.Recorded) (*shape, string) {
+	key := shapeKey{protocol: text(r.Entry("protocol")), stage: r.Stage}
+	for i := range r.Entries {
+		e := &r.Entries[i]
+		switch e.Key {
+		case "action":
+			key.action = e.Digest
+		case "resource":
+			key.resource = e.Digest
+		case "target":
+			key.target = e.Digest
+		case "unknown":
+			key.unknown = e.Digest
+		case "complete":
+			key.complete = e.Digest
+		case "subject":
+			key.subject = e.Digest
+		case "actor":
+			key.actor = e.Digest
+		}
+	}
+	m.mu.Lock()
+	known, ok := m.known[key]
+	m.mu.Unlock()
+	if ok {
+		return known.shape, known.unclear
+	}
+	s, unclear, err := shapeOf(r)
+	if err != nil {
+		s, unclear = nil, "its input cannot be read"
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.known) >= keptPerWorker {
+		clear(m.known)
+	}
+	m.known[key] = shapeOr{s, unclear}
+	return s, unclear
+}
+
+// clone is a shape that may grow.
+func (s *shape) clone() *shape {
+	c := *s
+	c.lists, c.written = maps.Clone(s.lists), maps.Clone(s.written)
+	return &c
+}
+
+// writable reports whether strings in JSON can be written in Rego: OPA's
+// formatter writes control characters in a form that its parser refuses.
+func writable(values ...[]byte) bool {
+	for _, raw := range values {
+		if bytes.Contains(raw, []byte(`\u00`)) {
+			return false // canonical JSON escapes those alone, but for \n and the like
+		}
+		if bytes.ContainsFunc(raw, func(r rune) bool { return r == 0x7f || r > 0xffff && !unicode.IsPrint(r) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // wildcard says that the shape names all columns of something, which a rule
@@ -123,7 +213,7 @@ func (s *shape) flat(value json.RawMessage, path ...string) {
 			return
 		}
 		if key := path[len(path)-1]; slices.Contains(merged, key) {
-			s.lists[strings.Join(path, ".")] = list
+			s.lists[strings.Join(path, ".")] = union(nil, list) // sorted
 			return
 		}
 	}
@@ -148,7 +238,7 @@ func (s *shape) resource(resource map[string]json.RawMessage) {
 	}
 	for _, table := range slices.Sorted(maps.Keys(tables)) {
 		s.pin(tables[table].Access, "resource", "tables", table, "access")
-		s.written[table] = tables[table].Written
+		s.written[table] = union(nil, tables[table].Written)
 	}
 	for _, key := range []string{"table_names", "names"} {
 		var names []string
@@ -178,10 +268,15 @@ func (s *shape) grow(o *shape) {
 	for table, names := range o.written {
 		s.written[table] = union(s.written[table], names)
 	}
-	s.statements.merge(&o.statements)
 }
 
 func union(a, b []string) []string {
+	if !slices.ContainsFunc(b, func(name string) bool {
+		_, found := slices.BinarySearch(a, name)
+		return !found
+	}) {
+		return a
+	}
 	out := slices.Concat(a, b)
 	slices.Sort(out)
 	return slices.Compact(out)

@@ -129,7 +129,7 @@ func Suggest(ctx context.Context, source corpus.Source, o SuggestOptions) (*Sugg
 	out.Files = files
 	covered := map[string]bool{}
 	for _, s := range shapes {
-		covered[s.key()] = true
+		covered[s.name] = true
 	}
 	if err := out.prove(ctx, source, covered, &o, verdicts); err != nil {
 		return nil, fmt.Errorf("suggest: %w", err)
@@ -155,13 +155,16 @@ func mine(source corpus.Source, agent string) corpus.Source {
 	}
 }
 
-// recordedVerdicts remembers rulings that were read.
+// recordedVerdicts remembers rulings and shapes that were read.
 type recordedVerdicts struct {
-	mu    sync.Mutex
-	known map[string]*verdict
+	mu     sync.Mutex
+	known  map[string]*verdict
+	shapes *shapes
 }
 
-func newRecordedVerdicts() *recordedVerdicts { return &recordedVerdicts{known: map[string]*verdict{}} }
+func newRecordedVerdicts() *recordedVerdicts {
+	return &recordedVerdicts{known: map[string]*verdict{}, shapes: newShapes()}
+}
 
 // of is nil for a decision that no policy made.
 func (v *recordedVerdicts) of(r *corpus.Recorded) *verdict {
@@ -186,7 +189,7 @@ func (v *recordedVerdicts) of(r *corpus.Recorded) *verdict {
 }
 
 // uncovered says why an allowed request is not drafted from; "" where it is.
-func uncovered(r *corpus.Recorded, v *verdict, o *SuggestOptions) (*shape, string) {
+func uncovered(r *corpus.Recorded, v *verdict, known *shapes, o *SuggestOptions) (*shape, string) {
 	if v.asked {
 		return nil, "a person approved it"
 	}
@@ -196,11 +199,7 @@ func uncovered(r *corpus.Recorded, v *verdict, o *SuggestOptions) (*shape, strin
 			return nil, "its subject is not in the group " + o.Group
 		}
 	}
-	s, unclear, err := shapeOf(r)
-	if err != nil {
-		return nil, "its input cannot be read"
-	}
-	return s, unclear
+	return known.of(r)
 }
 
 func (g *gathered) take(r *corpus.Recorded, reader *reader, verdicts *recordedVerdicts, o *SuggestOptions) {
@@ -212,7 +211,7 @@ func (g *gathered) take(r *corpus.Recorded, reader *reader, verdicts *recordedVe
 	var why string
 	allowed := v.effect == policy.Allow
 	if allowed {
-		s, why = uncovered(r, v, o)
+		s, why = uncovered(r, v, verdicts.shapes, o)
 	}
 	f := reader.read(r)
 	g.mu.Lock()
@@ -227,7 +226,7 @@ func (g *gathered) take(r *corpus.Recorded, reader *reader, verdicts *recordedVe
 		g.leftOut.add(why, 1)
 		return
 	}
-	known := g.shapes[s.key()]
+	known := g.shapes[s.name]
 	if known == nil && len(g.shapes) >= maxShapes {
 		g.leftOut.add(fmt.Sprintf("there are more than %d different shapes", maxShapes), 1)
 		return
@@ -237,25 +236,23 @@ func (g *gathered) take(r *corpus.Recorded, reader *reader, verdicts *recordedVe
 		return
 	}
 	g.principals[f.agent] = true
-	s.statements = sample[Example]{most: o.Examples, order: earlier}
-	e := Example{DecisionID: r.At(), Time: r.Time}
-	if known == nil || known.statements.wants(e) {
-		if o.Statement != nil {
-			e.Statement = o.Statement(r)
-		}
-		s.statements.add(e)
-	}
 	if known == nil {
-		g.shapes[s.key()] = s
+		known = s.clone()
+		known.statements = sample[Example]{most: o.Examples, order: earlier}
+		g.shapes[s.name] = known
 	} else {
 		known.grow(s)
+	}
+	if e := (Example{DecisionID: r.At(), Time: r.Time}); o.Statement != nil && known.statements.wants(e) {
+		e.Statement = o.Statement(r)
+		known.statements.add(e)
 	}
 }
 
 // choose returns the shapes to draft, by protocol, the most frequent first.
 func (g *gathered) choose(most int) []*shape {
 	shapes := slices.Collect(maps.Values(g.shapes))
-	slices.SortFunc(shapes, func(a, b *shape) int { return cmp.Or(cmp.Compare(b.count, a.count), strings.Compare(a.key(), b.key())) })
+	slices.SortFunc(shapes, func(a, b *shape) int { return cmp.Or(cmp.Compare(b.count, a.count), strings.Compare(a.name, b.name)) })
 	if len(shapes) > most {
 		for _, s := range shapes[most:] {
 			g.leftOut.add(fmt.Sprintf("it is not among the %d most frequent shapes", most), s.count)
@@ -268,11 +265,15 @@ func (g *gathered) choose(most int) []*shape {
 	return shapes
 }
 
+// maxIdentifier bounds a name that is made up, which is a file's name too.
+const maxIdentifier = 60
+
 // identifier makes a name that Rego takes as it is.
 func identifier(name string) string {
 	var b strings.Builder
 	for _, r := range strings.ToLower(name) {
 		switch {
+		case b.Len() >= maxIdentifier:
 		case r >= 'a' && r <= 'z', r >= '0' && r <= '9' && b.Len() > 0:
 			b.WriteRune(r)
 		case b.Len() > 0 && !strings.HasSuffix(b.String(), "_"):
