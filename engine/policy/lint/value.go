@@ -14,6 +14,7 @@ type value struct {
 	terms  []*ast.Term // one of these; each ground but for what env binds
 	elems  []value     // a partial set: each of these is an element
 	isSet  bool
+	loose  bool  // it may be undefined, or have fewer elements: it is from a rule with conditions
 	env    *env  // of terms
 	reads  reads // paths of the input that an unknown value depends on
 }
@@ -133,7 +134,7 @@ func (c *checker) index(val value, rest ast.Ref, e *env, depth int) value {
 		case val.isSet:
 			val = c.elements(val, depth)
 		case val.literals():
-			next := value{env: val.env, reads: val.reads}
+			next := value{env: val.env, reads: val.reads, loose: val.loose}
 			for _, lit := range val.terms {
 				found := false
 				if obj, ok := lit.Value.(ast.Object); ok && known {
@@ -178,7 +179,9 @@ func (c *checker) elements(val value, depth int) value {
 	case val.isPath:
 		return value{isPath: true, path: val.path.with(anyKey)}
 	case val.isSet:
-		return c.join(val.elems)
+		out := c.join(val.elems)
+		out.loose = out.loose || val.loose
+		return out
 	}
 	var parts []value
 	for _, t := range val.terms {
@@ -197,7 +200,9 @@ func (c *checker) elements(val value, depth int) value {
 			return value{reads: val.reads}
 		}
 	}
-	return c.join(parts)
+	out := c.join(parts)
+	out.loose = out.loose || val.loose
+	return out
 }
 
 // join is one of several values. It is unknown if any is, or where paths and
@@ -210,6 +215,7 @@ func (c *checker) join(parts []value) value {
 	known := len(parts) > 0
 	for _, p := range parts {
 		out.reads = append(out.reads, p.reads...)
+		out.loose = out.loose || p.loose
 		if p.isPath {
 			out.reads = append(out.reads, p.path)
 		}
@@ -245,7 +251,7 @@ func (c *checker) ruleValue(rules []*rule, depth int) value {
 
 func (c *checker) newRuleValue(rules []*rule, depth int) value {
 	var parts []value
-	set := false
+	set, loose := false, false
 	var all reads
 	for _, r := range rules {
 		if len(r.ast.Head.Args) > 0 {
@@ -254,6 +260,7 @@ func (c *checker) newRuleValue(rules []*rule, depth int) value {
 		all = append(all, c.ruleReads(r.ast)...)
 		for one := r.ast; one != nil; one = one.Else {
 			e := c.envOf(one, depth)
+			loose = loose || !always(one)
 			switch {
 			case one.Head.RuleKind() == ast.MultiValue:
 				set = true
@@ -264,9 +271,10 @@ func (c *checker) newRuleValue(rules []*rule, depth int) value {
 		}
 	}
 	if set {
-		return value{isSet: true, elems: parts, reads: all}
+		return value{isSet: true, elems: parts, reads: all, loose: loose}
 	}
 	val := c.join(parts)
+	val.loose = val.loose || loose
 	if !val.isPath && !val.literals() {
 		val.reads = all
 	}

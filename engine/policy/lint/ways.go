@@ -268,18 +268,19 @@ func (c *checker) callWays(expr *ast.Expr, terms []*ast.Term, e *env, depth int,
 			return c.ruleWays(rules, nil, e, depth)
 		}
 		conds := c.equal(c.eval(args[0], e, depth), c.eval(args[1], e, depth), other)
-		return single(negate(conds, expr.Negated, other)...)
+		return single(negate(conds, expr.Negated, len(conds) == 1 && len(conds[0].lits) == 1, other)...)
 	case name == "neq" && len(args) == 2:
 		a, b := c.eval(args[0], e, depth), c.eval(args[1], e, depth)
 		if !b.isPath {
 			a, b = b, a
 		}
-		if b.isPath && a.literals() && !expr.Negated {
+		if b.isPath && len(a.terms) == 1 && !expr.Negated { // one of several may differ
 			return single(cond{op: opNotIn, path: b.path, lits: a.terms})
 		}
 	case name == "internal.member_2" && len(args) == 2:
-		conds := c.equal(c.eval(args[0], e, depth), c.elements(c.eval(args[1], e, depth), depth), other)
-		return single(negate(conds, expr.Negated, other)...)
+		coll := c.eval(args[1], e, depth)
+		conds := c.equal(c.eval(args[0], e, depth), c.elements(coll, depth), other)
+		return single(negate(conds, expr.Negated, len(coll.terms) == 1 && coll.terms[0].IsGround(), other)...)
 	case (name == "gt" || name == "gte" || name == "lt" || name == "lte") && len(args) == 2 && !expr.Negated:
 		a, b := c.eval(args[0], e, depth), c.eval(args[1], e, depth)
 		rel := name
@@ -320,7 +321,11 @@ func (c *checker) equal(a, b value, other func() []way) []cond {
 	}
 	switch {
 	case a.isPath && b.literals() && allScalar(b.terms):
-		return []cond{{op: opIn, path: a.path, lits: b.terms}}
+		conds := []cond{{op: opIn, path: a.path, lits: b.terms}}
+		if b.loose {
+			conds = append(conds, cond{op: opOther, reads: b.reads})
+		}
+		return conds
 	case a.literals() && b.literals() && allScalar(a.terms) && allScalar(b.terms):
 		for _, x := range a.terms {
 			for _, y := range b.terms {
@@ -359,12 +364,13 @@ func allScalar(terms []*ast.Term) bool {
 	return true
 }
 
-// negate turns a condition around where that can be said.
-func negate(conds []cond, negated bool, other func() []way) []cond {
+// negate turns a condition around where that can be said: where it is known to
+// be about all of its literals, and not about one that some variable picks.
+func negate(conds []cond, negated, all bool, other func() []way) []cond {
 	if !negated {
 		return conds
 	}
-	if len(conds) == 1 && conds[0].op == opIn {
+	if all && len(conds) == 1 && conds[0].op == opIn {
 		conds[0].op = opNotIn
 		return conds
 	}
