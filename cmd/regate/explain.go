@@ -14,10 +14,11 @@ import (
 )
 
 // explainTimeout bounds one evaluation of the search, explainTries how many there
-// are: it runs beside the decisions.
+// are, explainWhole all together: it runs beside the decisions.
 const (
 	explainTimeout = time.Second
 	explainTries   = 1_000
+	explainWhole   = 20 * time.Second
 )
 
 // explainer explains decisions of this gateway's own recordings by the policies
@@ -27,6 +28,8 @@ func (g *gateway) explainer() func(ctx context.Context, id, stage string) (any, 
 		return nil
 	}
 	return func(ctx context.Context, id, stage string) (any, error) {
+		ctx, cancel := context.WithTimeout(ctx, explainWhole)
+		defer cancel()
 		session, turn, err := parseDecisionID(id)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", console.ErrNoDecision, err)

@@ -321,6 +321,18 @@ func TestSignedBundles(t *testing.T) {
 		addFile(t, tw, "/p.rego", []byte(module("t.p", `allow contains {"id": "t.p/evil"} if true`)))
 		addFile(t, tw, "/.signatures.json", signatures(t, signed))
 	})
+	// The files that were signed, with one more or without one.
+	resigned := func(more string) []byte {
+		return tarball(t, func(tw *tar.Writer) {
+			addFile(t, tw, "/.manifest", []byte(`{"revision":"one","roots":["regate/policies/t"]}`))
+			addFile(t, tw, "/data.json", []byte("{}"))
+			if more != "" {
+				addFile(t, tw, "/p.rego", []byte(allowFiles("one")["p.rego"]))
+				addFile(t, tw, more, []byte(module("t.p", `allow contains {"id": "t.p/evil"} if true`)))
+			}
+			addFile(t, tw, "/.signatures.json", signatures(t, signed))
+		})
+	}
 	for _, c := range []struct {
 		name, want string
 		body       []byte
@@ -331,6 +343,13 @@ func TestSignedBundles(t *testing.T) {
 		{"another key", "verif", pack(t, allowFiles("one"), signWith(t, stranger, "write")), "write"},
 		{"another scope", "scope", signed, "read"},
 		{"changed after signing", "digest", tampered, "write"},
+		{"a file more than was signed", "not included in bundle signature", resigned("/q.rego"), "write"},
+		{"a file less than was signed", "not found in the target bundle", resigned(""), "write"},
+		{"another bundle's signature", "digest", tarball(t, func(tw *tar.Writer) {
+			addFile(t, tw, "/.manifest", []byte(`{"revision":"one","roots":["regate/policies/t"]}`))
+			addFile(t, tw, "/p.rego", []byte(allowFiles("one")["p.rego"]))
+			addFile(t, tw, "/.signatures.json", signatures(t, pack(t, allowFiles("two"), signWith(t, private, "write"))))
+		}), "write"},
 	} {
 		signing := &Signing{KeyID: "k", PublicKey: public, Scope: c.scope, Algorithm: "ES256"}
 		check := func(t *testing.T, e *Engine) {

@@ -241,6 +241,24 @@ func TestWorldsFollowWhatIsEnforced(t *testing.T) {
 	}
 }
 
+// `regate config check` checks a shadow bundle in its world, and the enforced
+// ones as if it were not there.
+func TestShadowBundlesAreChecked(t *testing.T) {
+	enforced := folder(t, map[string]string{".manifest": `{"roots":["regate/policies/t","lib"]}`, "p.rego": module("t.p", allowAll), "lib.rego": "package lib\n\nyes(x) if x"})
+	check := func(body string) []BundleProblem {
+		t.Helper()
+		shadow := folder(t, map[string]string{".manifest": `{"roots":["regate/policies/t/p"]}`, "p.rego": module("t.p", body)})
+		return Config{Bundles: []Bundle{{Name: "a", URL: shadow, Shadow: true}, {Name: "b", URL: enforced}}}.CheckBundles(t.Context())
+	}
+	if problems := check(`deny contains {"id": "t.p/x"} if input.action.writes`); len(problems) != 0 {
+		t.Errorf("problems %+v", problems)
+	}
+	problems := check(`deny contains {"id": "t.p/x"} if input.action.wrytes`)
+	if len(problems) != 1 || problems[0].Bundle != "a" || problems[0].Line != 7 || !strings.HasSuffix(problems[0].File, "p.rego") {
+		t.Errorf("problems %+v", problems)
+	}
+}
+
 // An id that is made from the input does not make counters without bound.
 func TestFlipSeriesAreBounded(t *testing.T) {
 	f := newFlips()

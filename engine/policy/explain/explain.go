@@ -129,7 +129,8 @@ type explainer struct {
 }
 
 // Explain evaluates the input anew and says why. The error is that the input is
-// no JSON object, or ctx's.
+// no JSON object, or ctx's; a search that ctx ends is told as one that is not
+// exhausted.
 func Explain(ctx context.Context, o Options) (*Explanation, error) {
 	if o.Set == nil {
 		return nil, errors.New("explain: no policies")
@@ -189,8 +190,8 @@ func Explain(ctx context.Context, o Options) (*Explanation, error) {
 		return entryRank(a.Entry) - entryRank(b.Entry)
 	})
 	out.Near = append(out.Near, near[:min(len(near), o.MaxNear)]...)
-	x.search(ctx, ruling, near, out)
-	return out, ctx.Err()
+	x.search(ctx, ruling, near, out) // where ctx ends it, what was found is true
+	return out, nil
 }
 
 func bound(n *int, otherwise int) {
