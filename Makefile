@@ -47,7 +47,7 @@ lint: $(TOOLS)/staticcheck $(TOOLS)/govulncheck $(TOOLS)/opa ## check formatting
 	.ci/vulncheck $(TOOLS)/govulncheck
 
 .PHONY: bench
-bench: build ## pgbench direct, through pgbouncer and through regate; writes build/bench.json
+bench: build $(TOOLS)/opa ## pgbench direct, through pgbouncer and through regate; policies; writes build/bench.json
 	@.ci/setup compiler postgres pgbouncer
 	@mkdir -p build
 	go build -trimpath -buildvcs=false -o build/bin/bench ./cmd/bench

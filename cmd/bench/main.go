@@ -27,6 +27,7 @@ type options struct {
 	clients string
 	only    string
 	profile string
+	opa     string
 }
 
 // defaultBundle has the demo's packs, with one masked column and nobody to wait
@@ -46,8 +47,9 @@ func main() {
 	flag.IntVar(&o.idle, "idle", 500, "idle sessions for the memory figure")
 	flag.StringVar(&o.modes, "modes", "simple,prepared", "pgbench's query modes")
 	flag.StringVar(&o.clients, "clients", "1,8,32", "numbers of pgbench's clients")
-	flag.StringVar(&o.only, "only", "idle,pgbench,large", "what to measure")
+	flag.StringVar(&o.only, "only", "idle,pgbench,large,policy", "what to measure")
 	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of the gateway")
+	flag.StringVar(&o.opa, "opa", "build/tools/opa", "stock opa, for the policies")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -66,21 +68,17 @@ type figure struct {
 }
 
 func run(ctx context.Context, o options) error {
-	fmt.Println("starting PostgreSQL, pgbouncer, an issuer and regate ...")
-	s, err := startAll(ctx, o)
-	if err != nil {
-		return err
-	}
-	defer s.stop()
+	wanted := strings.Split(o.only, ",")
 	var figures []figure
-	for _, part := range []struct {
-		name    string
-		measure func(context.Context, options) ([]figure, error)
-	}{{"idle", s.idleMemory}, {"pgbench", s.throughput}, {"large", s.largeSelect}} {
-		if !slices.Contains(strings.Split(o.only, ","), part.name) {
-			continue
+	if slices.ContainsFunc(wanted, func(part string) bool { return part != "policy" }) {
+		measured, err := withServers(ctx, o, wanted)
+		if err != nil {
+			return err
 		}
-		measured, err := part.measure(ctx, o)
+		figures = measured
+	}
+	if slices.Contains(wanted, "policy") {
+		measured, err := policies(ctx, o)
 		if err != nil {
 			return err
 		}
@@ -96,4 +94,29 @@ func run(ctx context.Context, o options) error {
 	}
 	fmt.Printf("\nwrote %s (%s)\n", path, time.Now().UTC().Format(time.RFC3339))
 	return nil
+}
+
+// withServers measures what needs PostgreSQL and the gateway.
+func withServers(ctx context.Context, o options, wanted []string) ([]figure, error) {
+	fmt.Println("starting PostgreSQL, pgbouncer, an issuer and regate ...")
+	s, err := startAll(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer s.stop()
+	var figures []figure
+	for _, part := range []struct {
+		name    string
+		measure func(context.Context, options) ([]figure, error)
+	}{{"idle", s.idleMemory}, {"pgbench", s.throughput}, {"large", s.largeSelect}} {
+		if !slices.Contains(wanted, part.name) {
+			continue
+		}
+		measured, err := part.measure(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		figures = append(figures, measured...)
+	}
+	return figures, nil
 }
