@@ -101,6 +101,31 @@ applies if {
 
 is_exempt if principal.in_any(exempt)
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_string(input.action.verb)
+	is_object(input.target.labels)
+	is_string(input.subject.id)
+	is_array(input.subject.groups)
+	actor_known
+	is_array(input.approvals)
+	every approval in input.approvals {
+		is_string(approval.by.id)
+		is_array(approval.by.groups)
+	}
+}
+
+actor_known if is_null(input.actor)
+
+actor_known if {
+	is_string(input.actor.id)
+	is_array(input.actor.groups)
+}
+
+deny contains {"id": "regate.not_the_requester/input", "severity": "high", "msg": "what regate.not_the_requester is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.not_the_requester/settings", "msg": "the settings of regate.not_the_requester are missing or of the wrong type"} if {
 	not settings_known
 }

@@ -73,3 +73,8 @@ test_settings if {
 		"regate.not_the_requester/settings" in ids(not_the_requester.deny) with input as request(["shop"], false, "prod") with data.regate.settings as {"not_the_requester": bad}
 	}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.not_the_requester/input" in ids(not_the_requester.deny) with input as nothing with data.regate.settings as {}
+}

@@ -151,6 +151,16 @@ applies_here if {
 
 is_exempt if principal.in_any(exempt)
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_string(input.action.verb)
+	is_object(input.target.labels)
+}
+
+deny contains {"id": "regate.office_hours/input", "severity": "high", "msg": "what regate.office_hours is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.office_hours/settings", "msg": "the settings of regate.office_hours are missing or of the wrong type"} if {
 	not settings_known
 }

@@ -87,3 +87,8 @@ test_settings if {
 		"regate.office_hours/settings" in ids(office_hours.deny) with input as monday("12:00") with data.regate.settings as {"office_hours": bad}
 	}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.office_hours/input" in ids(office_hours.deny) with input as nothing with data.regate.settings as {}
+}

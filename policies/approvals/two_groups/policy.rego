@@ -80,6 +80,16 @@ applies if {
 
 is_exempt if principal.in_any(exempt)
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_string(input.action.verb)
+	is_object(input.target.labels)
+}
+
+deny contains {"id": "regate.two_groups/input", "severity": "high", "msg": "what regate.two_groups is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.two_groups/settings", "msg": "the settings of regate.two_groups are missing or of the wrong type"} if {
 	not settings_known
 }

@@ -50,3 +50,8 @@ test_settings if {
 		ids(two_groups.deny) == {"regate.two_groups/settings"} with input as write with data.regate.settings as {"two_groups": bad}
 	}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.two_groups/input" in ids(two_groups.deny) with input as nothing with data.regate.settings as {}
+}

@@ -69,6 +69,16 @@ applies if {
 
 is_exempt if principal.in_any(exempt)
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_string(input.action.verb)
+	is_object(input.target.labels)
+}
+
+deny contains {"id": "regate.two_people/input", "severity": "high", "msg": "what regate.two_people is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.two_people/settings", "msg": "the settings of regate.two_people are missing or of the wrong type"} if {
 	not settings_known
 }

@@ -56,3 +56,8 @@ test_settings if {
 		ids(two_people.deny) == {"regate.two_people/settings"} with input as write with data.regate.settings as {"two_people": bad}
 	}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.two_people/input" in ids(two_people.deny) with input as nothing with data.regate.settings as {}
+}

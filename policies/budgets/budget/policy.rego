@@ -92,18 +92,32 @@ is_exempt if principal.in_any(exempt)
 
 # known says that there are numbers for whom a budget is given.
 known if {
-	is_object(input.usage.subject)
+	counts_known(input.usage.subject)
 	usage_of_task_known
 	usage_of_actor_known
 }
 
-usage_of_task_known if is_object(input.usage.task)
+usage_of_task_known if counts_known(input.usage.task)
 
-usage_of_task_known if input.asserted.task == ""
+usage_of_task_known if {
+	is_null(input.usage.task)
+	input.asserted.task == ""
+}
 
-usage_of_actor_known if is_object(input.usage.actor)
+usage_of_actor_known if counts_known(input.usage.actor)
 
-usage_of_actor_known if is_null(input.actor)
+usage_of_actor_known if {
+	is_null(input.usage.actor)
+	is_null(input.actor)
+}
+
+counts_known(of_one) if {
+	every window in windows {
+		every what in {"rows", "bytes", "requests", "denials", "sensitive"} {
+			is_number(of_one[window][what])
+		}
+	}
+}
 
 deny contains {
 	"id": "regate.budget/unknown", "severity": "medium",

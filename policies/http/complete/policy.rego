@@ -64,6 +64,19 @@ deny contains {
 	not input.action.upgrade in upgrades
 }
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_string(input.action.verb)
+	is_boolean(input.complete)
+	is_boolean(input.action.opaque)
+	is_string(input.action.upgrade)
+	is_string(input.action.body)
+}
+
+deny contains {"id": "regate.http_complete/input", "severity": "high", "msg": "what regate.http_complete is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.http_complete/settings", "msg": "the settings of regate.http_complete are missing or of the wrong type"} if {
 	not settings_known
 }

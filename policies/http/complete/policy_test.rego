@@ -43,3 +43,8 @@ test_settings if {
 		"regate.http_complete/settings" in ids(http_complete.deny) with input as request("get", {}) with data.regate.settings as {"http_complete": bad}
 	}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.http_complete/input" in ids(http_complete.deny) with input as nothing with data.regate.settings as {}
+}

@@ -157,6 +157,29 @@ deny contains {
 	not count(operations) > 0
 }
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_string(input.action.graphql)
+	is_array(input.resource.field_names)
+	detail_known
+}
+
+detail_known if input.stage == "session" # there is nothing yet
+
+detail_known if {
+	is_array(input.http.body.graphql)
+	every operation in input.http.body.graphql {
+		is_number(operation.depth)
+		is_number(operation.size)
+		is_boolean(operation.introspection)
+		is_array(operation.paths)
+	}
+}
+
+deny contains {"id": "regate.http_graphql/input", "severity": "high", "msg": "what regate.http_graphql is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.http_graphql/settings", "msg": "the settings of regate.http_graphql are missing or of the wrong type"} if {
 	not settings_known
 }

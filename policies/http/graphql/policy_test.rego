@@ -69,3 +69,13 @@ test_settings if {
 		"regate.http_graphql/settings" in ids(http_graphql.deny) with input as request("get", {}) with data.regate.settings as {"http_graphql": bad}
 	}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.http_graphql/input" in ids(http_graphql.deny) with input as nothing with data.regate.settings as {}
+}
+
+test_session if {
+	connect := object.union(request("get", {}), {"stage": "session", "http": null})
+	http_graphql.deny == set() with input as connect with data.regate.settings as {}
+}

@@ -124,6 +124,29 @@ require_approval contains {
 	operation_in(approve)
 }
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_string(input.action.verb)
+	is_string(input.resource.path)
+	string_or_null(input.resource.route)
+	string_or_null(input.action.operation)
+	detail_known
+}
+
+detail_known if input.stage == "session" # there is nothing yet
+
+detail_known if {
+	is_boolean(input.http.route.deprecated)
+}
+
+string_or_null(value) if is_string(value)
+
+string_or_null(value) if is_null(value)
+
+deny contains {"id": "regate.http_known_routes/input", "severity": "high", "msg": "what regate.http_known_routes is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.http_known_routes/settings", "msg": "the settings of regate.http_known_routes are missing or of the wrong type"} if {
 	not settings_known
 }

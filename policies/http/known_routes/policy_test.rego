@@ -62,3 +62,8 @@ test_settings if {
 		"regate.http_known_routes/settings" in ids(http_known_routes.deny) with input as known("a") with data.regate.settings as {"http_known_routes": bad}
 	}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.http_known_routes/input" in ids(http_known_routes.deny) with input as nothing with data.regate.settings as {}
+}

@@ -34,3 +34,8 @@ test_settings if {
 		"regate.http_no_leaks/settings" in ids(http_no_leaks.deny) with input as carrying([]) with data.regate.settings as {"http_no_leaks": bad}
 	}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.http_no_leaks/input" in ids(http_no_leaks.deny) with input as nothing with data.regate.settings as {}
+}

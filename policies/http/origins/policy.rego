@@ -137,6 +137,17 @@ deny contains {
 	not is_plain
 }
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_string(input.resource.host)
+	is_string(input.resource.origin)
+	is_number(input.resource.port)
+}
+
+deny contains {"id": "regate.http_origins/input", "severity": "high", "msg": "what regate.http_origins is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.http_origins/settings", "msg": "the settings of regate.http_origins are missing or of the wrong type"} if {
 	not settings_known
 }

@@ -62,3 +62,8 @@ test_settings if {
 		"regate.http_origins/settings" in ids(http_origins.deny) with input as to("a.example") with data.regate.settings as {"http_origins": bad}
 	}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.http_origins/input" in ids(http_origins.deny) with input as nothing with data.regate.settings as {}
+}

@@ -95,6 +95,26 @@ require_approval contains {
 	destroys
 }
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_string(input.action.verb)
+	is_string(input.resource.type)
+	is_string(input.resource.subresource)
+	is_array(input.resource.names)
+	detail_known
+}
+
+detail_known if input.stage == "session" # there is nothing yet
+
+detail_known if {
+	is_object(input.kubernetes)
+	object.keys(input.kubernetes) & {"object", "patch"} == {"object", "patch"}
+}
+
+deny contains {"id": "regate.k8s_destruction/input", "severity": "high", "msg": "what regate.k8s_destruction is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.k8s_destruction/settings", "msg": "the settings of regate.k8s_destruction are missing or of the wrong type"} if {
 	not settings_known
 }

@@ -76,3 +76,13 @@ test_settings if {
 		"regate.k8s_destruction/settings" in ids(k8s_destruction.deny) with input as doc("get", "pods", "") with data.regate.settings as {"k8s_destruction": bad}
 	}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.k8s_destruction/input" in ids(k8s_destruction.deny) with input as nothing with data.regate.settings as {}
+}
+
+test_session if {
+	connect := object.union(doc("connect", "", ""), {"stage": "session", "kubernetes": null})
+	k8s_destruction.deny == set() with input as connect with data.regate.settings as {}
+}

@@ -105,6 +105,19 @@ applies if {
 
 is_exempt if principal.in_any(exempt)
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_string(input.action.verb)
+	is_string(input.resource.type)
+	is_string(input.resource.name)
+	is_string(input.resource.namespace)
+	is_array(input.resource.namespaces)
+}
+
+deny contains {"id": "regate.k8s_namespaces/input", "severity": "high", "msg": "what regate.k8s_namespaces is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.k8s_namespaces/settings", "msg": "the settings of regate.k8s_namespaces are missing or of the wrong type"} if {
 	not settings_known
 }

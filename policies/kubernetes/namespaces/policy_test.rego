@@ -73,3 +73,8 @@ test_settings if {
 		"regate.k8s_namespaces/settings" in ids(k8s_namespaces.deny) with input as request("get", "pods", {}) with data.regate.settings as {"k8s_namespaces": bad}
 	}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.k8s_namespaces/input" in ids(k8s_namespaces.deny) with input as nothing with data.regate.settings as {}
+}

@@ -144,6 +144,37 @@ deny contains {
 	not input.complete == true
 }
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_string(input.action.verb)
+	is_string(input.resource.type)
+	is_array(input.resource.namespaces)
+	is_array(input.resource.host_paths)
+	is_array(input.resource.host_namespaces)
+	is_array(input.resource.capabilities)
+	is_boolean(input.resource.privileged)
+	is_object(input.resource.pods)
+	every pod in input.resource.pods {
+		is_string(pod.node_name)
+		is_object(pod.containers)
+		every container in pod.containers {
+			is_array(container.host_ports)
+		}
+	}
+	detail_known
+}
+
+detail_known if input.stage == "session" # there is nothing yet
+
+detail_known if {
+	is_object(input.kubernetes)
+	object.keys(input.kubernetes) & {"object", "patch"} == {"object", "patch"}
+}
+
+deny contains {"id": "regate.k8s_no_node_access/input", "severity": "high", "msg": "what regate.k8s_no_node_access is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.k8s_no_node_access/settings", "msg": "the settings of regate.k8s_no_node_access are missing or of the wrong type"} if {
 	not settings_known
 }

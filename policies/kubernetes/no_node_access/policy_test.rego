@@ -99,3 +99,8 @@ test_settings if {
 		"regate.k8s_no_node_access/settings" in ids(k8s_no_node_access.deny) with input as request("get", "pods", {}) with data.regate.settings as {"k8s_no_node_access": bad}
 	}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.k8s_no_node_access/input" in ids(k8s_no_node_access.deny) with input as nothing with data.regate.settings as {}
+}

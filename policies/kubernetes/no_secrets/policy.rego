@@ -184,6 +184,27 @@ deny contains {
 	not input.complete == true
 }
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_string(input.action.verb)
+	is_string(input.action.stream)
+	is_string(input.resource.type)
+	is_array(input.resource.secret_names)
+	is_array(input.resource.service_account_names)
+	is_object(input.resource.pods)
+	every pod in input.resource.pods {
+		is_object(pod.containers)
+		every container in pod.containers {
+			is_string(container.image)
+			is_array(container.command)
+		}
+	}
+}
+
+deny contains {"id": "regate.k8s_no_secrets/input", "severity": "high", "msg": "what regate.k8s_no_secrets is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.k8s_no_secrets/settings", "msg": "the settings of regate.k8s_no_secrets are missing or of the wrong type"} if {
 	not settings_known
 }

@@ -8,7 +8,7 @@ request(verb, type, more) := object.union(
 	{
 		"stage": "request", "complete": true,
 		"subject": {"groups": ["developers"]},
-		"action": {"verb": verb, "writes": not_read(verb, type), "named": true, "opaque": false},
+		"action": {"verb": verb, "writes": not_read(verb, type), "named": true, "opaque": false, "stream": ""},
 		"resource": {
 			"type": type, "namespace": "shop", "name": "x", "namespaces": ["shop"], "path": "", "object_kind": "",
 			"secret_names": [], "service_account_names": [], "host_paths": [], "capabilities": [], "privileged": false,
@@ -108,4 +108,9 @@ test_settings if {
 	every bad in [{"reaching": "a"}, {"tokens": [1]}, {"control": {}}, {"makers": 1}, {"service_accounts": "a"}, {"exempt": "a"}] {
 		"regate.k8s_no_secrets/settings" in ids(k8s_no_secrets.deny) with input as request("get", "pods", {}) with data.regate.settings as {"k8s_no_secrets": bad}
 	}
+}
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.k8s_no_secrets/input" in ids(k8s_no_secrets.deny) with input as nothing with data.regate.settings as {}
 }

@@ -41,6 +41,7 @@ allow contains {"id": "regate.k8s_read_only/connect"} if {
 
 allow contains {"id": "regate.k8s_read_only/read"} if {
 	reads_only
+	is_string(input.resource.type)
 	not input.resource.type in never
 	principal.in_any(readers)
 }

@@ -77,6 +77,25 @@ applies if {
 
 is_exempt if principal.in_any(exempt)
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_string(input.action.verb)
+	is_string(input.action.direction)
+	is_string(input.resource.server)
+	detail_known
+}
+
+detail_known if input.stage == "session" # there is nothing yet
+
+detail_known if {
+	is_object(input.mcp)
+	"responses" in object.keys(input.mcp)
+}
+
+deny contains {"id": "regate.mcp_no_callbacks/input", "severity": "high", "msg": "what regate.mcp_no_callbacks is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.mcp_no_callbacks/settings", "msg": "the settings of regate.mcp_no_callbacks are missing or of the wrong type"} if {
 	not settings_known
 }

@@ -49,3 +49,13 @@ test_settings if {
 		"regate.mcp_no_callbacks/settings" in ids(mcp_no_callbacks.deny) with input as asking("call") with data.regate.settings as {"mcp_no_callbacks": bad}
 	}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.mcp_no_callbacks/input" in ids(mcp_no_callbacks.deny) with input as nothing with data.regate.settings as {}
+}
+
+test_session if {
+	connect := object.union(asking("connect"), {"stage": "session", "mcp": null})
+	mcp_no_callbacks.deny == set() with input as connect with data.regate.settings as {}
+}

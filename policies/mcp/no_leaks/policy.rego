@@ -39,6 +39,15 @@ deny contains {
 
 is_exempt if principal.in_any(exempt)
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_array(input.action.secrets)
+}
+
+deny contains {"id": "regate.mcp_no_leaks/input", "severity": "high", "msg": "what regate.mcp_no_leaks is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.mcp_no_leaks/settings", "msg": "the settings of regate.mcp_no_leaks are missing or of the wrong type"} if {
 	not settings_known
 }

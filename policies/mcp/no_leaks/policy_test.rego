@@ -33,3 +33,8 @@ test_settings if {
 		"regate.mcp_no_leaks/settings" in ids(mcp_no_leaks.deny) with input as carrying([]) with data.regate.settings as {"mcp_no_leaks": bad}
 	}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.mcp_no_leaks/input" in ids(mcp_no_leaks.deny) with input as nothing with data.regate.settings as {}
+}

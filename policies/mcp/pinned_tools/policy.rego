@@ -114,6 +114,40 @@ deny contains {
 	input.mcp.tool.schema_valid == false
 }
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_string(input.action.verb)
+	is_boolean(input.action.item)
+	is_string(input.resource.pin)
+	string_or_null(input.resource.tool)
+	call_of_something
+	detail_known
+}
+
+detail_known if input.stage == "session" # there is nothing yet
+
+detail_known if {
+	is_array(input.mcp.tool.changed)
+	is_array(input.mcp.tool.findings)
+	boolean_or_null(input.mcp.tool.schema_valid)
+}
+
+call_of_something if input.action.verb != "call"
+
+call_of_something if is_string(input.resource.tool)
+
+string_or_null(value) if is_string(value)
+
+string_or_null(value) if is_null(value)
+
+boolean_or_null(value) if is_boolean(value)
+
+boolean_or_null(value) if is_null(value)
+
+deny contains {"id": "regate.mcp_pinned_tools/input", "severity": "high", "msg": "what regate.mcp_pinned_tools is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.mcp_pinned_tools/settings", "msg": "the settings of regate.mcp_pinned_tools are missing or of the wrong type"} if {
 	not settings_known
 }

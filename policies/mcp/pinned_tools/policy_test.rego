@@ -61,3 +61,13 @@ test_settings if {
 		"regate.mcp_pinned_tools/settings" in ids(mcp_pinned_tools.deny) with input as pinned("approved") with data.regate.settings as {"mcp_pinned_tools": bad}
 	}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.mcp_pinned_tools/input" in ids(mcp_pinned_tools.deny) with input as nothing with data.regate.settings as {}
+}
+
+test_session if {
+	connect := object.union(request("connect", {"resource": {"tool": null, "pin": ""}}), {"stage": "session", "mcp": null})
+	mcp_pinned_tools.deny == set() with input as connect with data.regate.settings as {}
+}

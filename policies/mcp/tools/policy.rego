@@ -127,6 +127,24 @@ require_approval contains {
 	glob.match(pattern, null, tool)
 }
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_string(input.action.verb)
+	is_string(input.action.direction)
+	is_string(input.resource.server)
+	string_or_null(input.resource.tool)
+	string_or_null(input.resource.uri)
+	string_or_null(input.resource.uri_scheme)
+}
+
+string_or_null(value) if is_string(value)
+
+string_or_null(value) if is_null(value)
+
+deny contains {"id": "regate.mcp_tools/input", "severity": "high", "msg": "what regate.mcp_tools is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.mcp_tools/settings", "msg": "the settings of regate.mcp_tools are missing or of the wrong type"} if {
 	not settings_known
 }

@@ -9,7 +9,7 @@ request(verb, more) := object.union(
 		"stage": "request", "complete": true, "unknown": [],
 		"subject": {"groups": ["developers"]},
 		"action": {"verb": verb, "message": "request", "direction": "to_server", "writes": verb == "call", "item": false, "opaque": false, "secrets": []},
-		"resource": {"kind": "tool", "names": ["orders_get"], "server": "shop", "tool": "orders_get", "uri": null, "pin": "approved"},
+		"resource": {"kind": "tool", "names": ["orders_get"], "server": "shop", "tool": "orders_get", "uri": null, "uri_scheme": null, "pin": "approved"},
 		"mcp": {"tool": {"pin": "approved", "findings": [], "changed": [], "schema_valid": true}},
 	},
 	more,
@@ -64,4 +64,9 @@ test_settings if {
 	every bad in [{"allowed": "a"}, {"allowed": [1]}, {"by_group": []}, {"by_group": {"a": "b"}}, {"approve": 1}, {"schemes": 1}, {"approvers": "any"}, {"exempt": "a"}, {"ttl": 1}, {"wait": 1}] {
 		"regate.mcp_tools/settings" in ids(mcp_tools.deny) with input as calling("a") with data.regate.settings as {"mcp_tools": bad}
 	}
+}
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.mcp_tools/input" in ids(mcp_tools.deny) with input as nothing with data.regate.settings as {}
 }

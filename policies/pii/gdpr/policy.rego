@@ -122,6 +122,26 @@ is_exempt if principal.in_any(exempt)
 
 sees_special if principal.in_any(special_for)
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_array(input.resource.column_names)
+	is_object(input.resource.tables)
+	every table in input.resource.tables {
+		is_array(table.columns)
+	}
+	detail_known
+}
+
+detail_known if input.stage == "session" # there is nothing yet
+
+detail_known if {
+	is_array(input.sql.statement.predicate_columns)
+}
+
+deny contains {"id": "regate.pii_gdpr/input", "severity": "high", "msg": "what regate.pii_gdpr is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.pii_gdpr/settings", "msg": "the settings of regate.pii_gdpr are missing or of the wrong type"} if {
 	not settings_known
 }

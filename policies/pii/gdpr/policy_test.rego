@@ -63,3 +63,8 @@ test_settings if {
 		"regate.pii_gdpr/settings" in ids(pii_gdpr.deny) with input as request("select", []) with data.regate.settings as {"pii_gdpr": bad}
 	}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.pii_gdpr/input" in ids(pii_gdpr.deny) with input as nothing with data.regate.settings as {}
+}

@@ -58,3 +58,8 @@ test_settings if {
 		"regate.pii_pci/settings" in ids(pii_pci.deny) with input as request("select", []) with data.regate.settings as {"pii_pci": bad}
 	}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.pii_pci/input" in ids(pii_pci.deny) with input as nothing with data.regate.settings as {}
+}

@@ -51,6 +51,17 @@ deny contains {
 
 may_be_opaque if principal.in_any(opaque_for)
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_string(input.action.verb)
+	is_boolean(input.complete)
+	is_boolean(input.action.opaque)
+}
+
+deny contains {"id": "regate.sql_complete/input", "severity": "high", "msg": "what regate.sql_complete is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.sql_complete/settings", "msg": "the settings of regate.sql_complete are missing or of the wrong type"} if {
 	not settings_known
 }

@@ -33,3 +33,8 @@ test_opaque if {
 test_settings if {
 	ids(sql_complete.deny) == {"regate.sql_complete/settings"} with input as request({}) with data.regate.defaults as {} with data.regate.settings as {}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.sql_complete/input" in ids(sql_complete.deny) with input as nothing with data.regate.settings as {}
+}

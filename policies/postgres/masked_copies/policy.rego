@@ -91,6 +91,28 @@ alters_hidden if {
 
 is_exempt if principal.in_any(exempt)
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_array(input.action.verbs)
+	is_array(input.resource.table_names)
+	detail_known
+}
+
+detail_known if input.stage == "session" # there is nothing yet
+
+detail_known if {
+	is_string(input.sql.statement.object_kind)
+	is_array(input.sql.statement.flows)
+	every flow in input.sql.statement.flows {
+		is_string(flow.to)
+		is_array(flow.from)
+	}
+}
+
+deny contains {"id": "regate.sql_masked_copies/input", "severity": "high", "msg": "what regate.sql_masked_copies is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.sql_masked_copies/settings", "msg": "the settings of regate.sql_masked_copies are missing or of the wrong type"} if {
 	not settings_known
 }

@@ -56,3 +56,13 @@ test_alter if {
 test_settings if {
 	ids(sql_masked_copies.deny) == {"regate.sql_masked_copies/settings"} with input as by("analysts", []) with data.regate.settings as {"sql_masked_copies": {"columns": [1]}}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.sql_masked_copies/input" in ids(sql_masked_copies.deny) with input as nothing with data.regate.settings as {}
+}
+
+test_session if {
+	connect := object.union(by("analysts", []), {"stage": "session", "sql": null})
+	sql_masked_copies.deny == set() with input as connect with data.regate.settings as {}
+}

@@ -43,6 +43,21 @@ deny contains {
 
 is_exempt if principal.in_any(exempt)
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	detail_known
+}
+
+detail_known if input.stage == "session" # there is nothing yet
+
+detail_known if {
+	is_array(input.sql.statement.predicate_columns)
+}
+
+deny contains {"id": "regate.sql_masked_predicates/input", "severity": "high", "msg": "what regate.sql_masked_predicates is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.sql_masked_predicates/settings", "msg": "the settings of regate.sql_masked_predicates are missing or of the wrong type"} if {
 	not settings_known
 }

@@ -31,3 +31,13 @@ test_nothing_is_hidden_by_default if {
 test_settings if {
 	ids(sql_masked_predicates.deny) == {"regate.sql_masked_predicates/settings"} with input as by("public.t.id", "analysts") with data.regate.settings as {"sql_masked_predicates": {"columns": [1]}}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.sql_masked_predicates/input" in ids(sql_masked_predicates.deny) with input as nothing with data.regate.settings as {}
+}
+
+test_session if {
+	connect := object.union(by("public.t.email", "analysts"), {"stage": "session", "sql": null})
+	sql_masked_predicates.deny == set() with input as connect with data.regate.settings as site
+}

@@ -43,6 +43,15 @@ deny contains {
 
 is_exempt if principal.in_any(exempt)
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_array(input.action.verbs)
+}
+
+deny contains {"id": "regate.sql_no_destructive_ddl/input", "severity": "high", "msg": "what regate.sql_no_destructive_ddl is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.sql_no_destructive_ddl/settings", "msg": "the settings of regate.sql_no_destructive_ddl are missing or of the wrong type"} if {
 	not settings_known
 }

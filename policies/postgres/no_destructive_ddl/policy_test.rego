@@ -44,3 +44,8 @@ test_site_names_the_verbs if {
 	alter := request({"verb": "alter", "verbs": ["alter"]})
 	ids(sql_no_destructive_ddl.deny) == {"regate.sql_no_destructive_ddl/destroys"} with input as alter with data.regate.settings as site
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.sql_no_destructive_ddl/input" in ids(sql_no_destructive_ddl.deny) with input as nothing with data.regate.settings as {}
+}

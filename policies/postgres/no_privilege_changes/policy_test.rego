@@ -9,7 +9,7 @@ request(action, statement, resource) := {
 	"subject": {"groups": ["analysts"]},
 	"action": object.union({"verb": "select", "verbs": ["select"], "ddl": false}, action),
 	"resource": object.union({"function_names": [], "table_names": [], "setting_names": []}, resource),
-	"sql": {"command": "select", "statement": object.union({"object_kind": "", "copy_to": "", "cascade": false}, statement)},
+	"sql": {"command": "select", "text": "", "statement": object.union({"object_kind": "", "copy_to": "", "cascade": false}, statement)},
 }
 
 statement(command, verb, kind, text) := object.union(
@@ -37,4 +37,14 @@ test_others_pass if {
 
 test_settings if {
 	ids(sql_no_privilege_changes.deny) == {"regate.sql_no_privilege_changes/settings"} with input as request({}, {}, {}) with data.regate.settings as {"sql_no_privilege_changes": {"exempt": "dba"}}
+}
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.sql_no_privilege_changes/input" in ids(sql_no_privilege_changes.deny) with input as nothing with data.regate.settings as {}
+}
+
+test_session if {
+	connect := object.union(request({}, {}, {}), {"stage": "session", "sql": null})
+	sql_no_privilege_changes.deny == set() with input as connect with data.regate.settings as {}
 }

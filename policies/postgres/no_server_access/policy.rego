@@ -75,6 +75,23 @@ deny contains {
 
 is_exempt if principal.in_any(exempt)
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_array(input.resource.function_names)
+	is_array(input.resource.table_names)
+	detail_known
+}
+
+detail_known if input.stage == "session" # there is nothing yet
+
+detail_known if {
+	is_string(input.sql.statement.copy_to)
+}
+
+deny contains {"id": "regate.sql_no_server_access/input", "severity": "high", "msg": "what regate.sql_no_server_access is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.sql_no_server_access/settings", "msg": "the settings of regate.sql_no_server_access are missing or of the wrong type"} if {
 	not settings_known
 }

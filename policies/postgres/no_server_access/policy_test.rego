@@ -55,3 +55,13 @@ test_settings if {
 		"regate.sql_no_server_access/settings" in ids(sql_no_server_access.deny) with input as request({}, {}, {}) with data.regate.settings as {"sql_no_server_access": bad}
 	}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.sql_no_server_access/input" in ids(sql_no_server_access.deny) with input as nothing with data.regate.settings as {}
+}
+
+test_session if {
+	connect := object.union(request({}, {}, {}), {"stage": "session", "sql": null})
+	sql_no_server_access.deny == set() with input as connect with data.regate.settings as {}
+}

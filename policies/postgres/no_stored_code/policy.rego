@@ -53,6 +53,24 @@ deny contains {
 
 is_exempt if principal.in_any(exempt)
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_array(input.action.verbs)
+	is_boolean(input.action.ddl)
+	detail_known
+}
+
+detail_known if input.stage == "session" # there is nothing yet
+
+detail_known if {
+	is_string(input.sql.command)
+	is_string(input.sql.statement.object_kind)
+}
+
+deny contains {"id": "regate.sql_no_stored_code/input", "severity": "high", "msg": "what regate.sql_no_stored_code is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.sql_no_stored_code/settings", "msg": "the settings of regate.sql_no_stored_code are missing or of the wrong type"} if {
 	not settings_known
 }

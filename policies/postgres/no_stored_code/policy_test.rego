@@ -45,3 +45,8 @@ test_settings if {
 		"regate.sql_no_stored_code/settings" in ids(sql_no_stored_code.deny) with input as request({}, {}, {}) with data.regate.settings as {"sql_no_stored_code": bad}
 	}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.sql_no_stored_code/input" in ids(sql_no_stored_code.deny) with input as nothing with data.regate.settings as {}
+}

@@ -65,6 +65,17 @@ require_approval contains {
 
 is_exempt if principal.in_any(exempt)
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_string(input.action.verb)
+	is_object(input.target.labels)
+	is_boolean(input.action.writes)
+}
+
+deny contains {"id": "regate.sql_prod_writes/input", "severity": "high", "msg": "what regate.sql_prod_writes is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.sql_prod_writes/settings", "msg": "the settings of regate.sql_prod_writes are missing or of the wrong type"} if {
 	not settings_known
 }

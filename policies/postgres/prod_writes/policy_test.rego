@@ -45,3 +45,8 @@ test_site_settings if {
 	}} with input as live with data.regate.settings as site
 	sql_prod_writes.require_approval == set() with input as update with data.regate.settings as site
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.sql_prod_writes/input" in ids(sql_prod_writes.deny) with input as nothing with data.regate.settings as {}
+}

@@ -70,6 +70,15 @@ limit contains {"id": "regate.sql_row_limits/seconds", "seconds": seconds} if {
 	seconds > 0
 }
 
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_array(input.subject.groups)
+}
+
+deny contains {"id": "regate.sql_row_limits/input", "severity": "high", "msg": "what regate.sql_row_limits is asked about is not as it should be"} if {
+	not input_known
+}
+
 deny contains {"id": "regate.sql_row_limits/settings", "msg": "the settings of regate.sql_row_limits are missing or of the wrong type"} if {
 	not settings_known
 }

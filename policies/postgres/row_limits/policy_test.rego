@@ -29,3 +29,8 @@ test_unlimited_group if {
 test_settings if {
 	{d.id | some d in sql_row_limits.deny} == {"regate.sql_row_limits/settings"} with input as request({}) with data.regate.settings as {"sql_row_limits": {"rows": "many"}}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": null}}
+	sql_row_limits.deny == {{"id": "regate.sql_row_limits/input", "severity": "high", "msg": "what regate.sql_row_limits is asked about is not as it should be"}} with input as nothing with data.regate.settings as {}
+}

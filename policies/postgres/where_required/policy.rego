@@ -28,7 +28,7 @@ deny contains {
 } if {
 	some verb in ["update", "delete"]
 	verb in input.action.verbs
-	input.action.has_where != true
+	not input.action.has_where == true
 	not is_exempt
 }
 
@@ -39,11 +39,21 @@ deny contains {
 } if {
 	some verb in ["update", "delete"]
 	verb in input.action.verbs
-	input.action.where_constant == true
+	input.action.has_where == true
+	not input.action.where_constant == false
 	not is_exempt
 }
 
 is_exempt if principal.in_any(exempt)
+
+# What the rules above read has to be there: without it they would be silent.
+input_known if {
+	is_array(input.action.verbs)
+}
+
+deny contains {"id": "regate.sql_where_required/input", "severity": "high", "msg": "what regate.sql_where_required is asked about is not as it should be"} if {
+	not input_known
+}
 
 deny contains {"id": "regate.sql_where_required/settings", "msg": "the settings of regate.sql_where_required are missing or of the wrong type"} if {
 	not settings_known

@@ -36,3 +36,8 @@ test_exempt if {
 test_settings if {
 	ids(sql_where_required.deny) == {"regate.sql_where_required/settings"} with input as request({}) with data.regate.defaults as {} with data.regate.settings as {}
 }
+
+test_input if {
+	nothing := {"stage": "request", "subject": {"groups": []}}
+	"regate.sql_where_required/input" in ids(sql_where_required.deny) with input as nothing with data.regate.settings as {}
+}
