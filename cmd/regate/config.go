@@ -134,6 +134,12 @@ func deepProblems(cfg *config.Config, known []config.Problem) []config.Problem {
 		_, err := kubernetesTLS(l, quiet)
 		bad(fmt.Sprintf("kubernetes.listeners[%d]", i), err)
 	}
+	_, _, err := httpParts(cfg)
+	bad("http", err)
+	for i, l := range cfg.HTTP.Listeners {
+		_, err := httpTLS(l, quiet)
+		bad(fmt.Sprintf("http.listeners[%d]", i), err)
+	}
 	if cfg.Admin.TLS.Enabled() {
 		_, err := serverTLS(cfg.Admin.TLS, quiet)
 		bad("admin.tls", err)

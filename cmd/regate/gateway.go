@@ -28,6 +28,7 @@ import (
 	"github.com/regate-dev/regate/engine/record"
 	"github.com/regate-dev/regate/engine/state"
 	"github.com/regate-dev/regate/engine/usage"
+	httpproxy "github.com/regate-dev/regate/proxies/http"
 	"github.com/regate-dev/regate/proxies/kubernetes"
 	"github.com/regate-dev/regate/proxies/postgres"
 )
@@ -42,6 +43,7 @@ type gateway struct {
 	adminListener     net.Listener
 	postgresListeners []postgres.Listener
 	clusterListeners  []kubernetes.Listener
+	httpListeners     []httpproxy.Listener
 
 	state       *state.State
 	journal     *record.Journal
@@ -54,6 +56,7 @@ type gateway struct {
 	gate        *engine.Gate
 	postgres    *postgres.Server
 	kubernetes  *kubernetes.Server
+	http        *httpproxy.Server
 	admin       *console.Console // nil when it is off
 	metrics     *prometheus.Registry
 
@@ -93,7 +96,7 @@ func openGateway(ctx context.Context, cfg *config.Config, log *logrus.Logger, ta
 	}()
 	for _, step := range []func(context.Context) error{
 		g.listen, g.openState, func(ctx context.Context) error { return g.openRecord(ctx, takeover) },
-		g.openIdentity, g.openPolicy, g.openGate, g.openPostgres, g.openKubernetes, g.openAdmin, g.registerMetrics,
+		g.openIdentity, g.openPolicy, g.openGate, g.openPostgres, g.openKubernetes, g.openHTTP, g.openAdmin, g.registerMetrics,
 	} {
 		if err := step(ctx); err != nil {
 			return g, err
@@ -136,6 +139,17 @@ func (g *gateway) listen(ctx context.Context) error {
 			return err
 		}
 		g.clusterListeners = append(g.clusterListeners, kubernetes.Listener{Net: ln, TLS: secure, Targets: l.Targets})
+	}
+	for _, l := range g.cfg.HTTP.Listeners {
+		secure, err := httpTLS(l, g.log)
+		if err != nil {
+			return err
+		}
+		ln, err := open(l.Address)
+		if err != nil {
+			return err
+		}
+		g.httpListeners = append(g.httpListeners, httpproxy.Listener{Net: ln, TLS: secure, Targets: l.Targets, Forward: l.Forward})
 	}
 	if !g.cfg.Admin.Enabled() {
 		return nil

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/regate-dev/regate/engine/config"
+	httpproxy "github.com/regate-dev/regate/proxies/http"
 	"github.com/regate-dev/regate/proxies/kubernetes"
 	"github.com/regate-dev/regate/proxies/postgres"
 )
@@ -92,7 +93,7 @@ Health is at http://<admin.address>/healthz and /readyz, metrics at /metrics.`,
 func (g *gateway) run(ctx context.Context, signals <-chan os.Signal) error {
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	failed := make(chan error, len(g.postgresListeners)+len(g.clusterListeners)+1)
+	failed := make(chan error, len(g.postgresListeners)+len(g.clusterListeners)+len(g.httpListeners)+1)
 	for _, l := range g.postgresListeners {
 		g.log.WithField("address", l.Net.Addr().String()).WithField("tls", l.Front.TLS != nil).Info("listening for PostgreSQL")
 		g.serving.Go(func() {
@@ -105,6 +106,18 @@ func (g *gateway) run(ctx context.Context, signals <-chan os.Signal) error {
 		g.log.WithField("address", l.Net.Addr().String()).WithField("tls", l.TLS != nil).Info("listening for the Kubernetes API")
 		g.serving.Go(func() {
 			if err := g.kubernetes.Serve(ctx, l); err != nil && !errors.Is(err, kubernetes.ErrClosed) {
+				failed <- fmt.Errorf("listener %s: %w", l.Net.Addr(), err)
+			}
+		})
+	}
+	for _, l := range g.httpListeners {
+		what := "listening for HTTP"
+		if l.Forward {
+			what = "listening for HTTP, as a forward proxy"
+		}
+		g.log.WithField("address", l.Net.Addr().String()).WithField("tls", l.TLS != nil).Info(what)
+		g.serving.Go(func() {
+			if err := g.http.Serve(ctx, l); err != nil && !errors.Is(err, httpproxy.ErrClosed) {
 				failed <- fmt.Errorf("listener %s: %w", l.Net.Addr(), err)
 			}
 		})
@@ -155,6 +168,7 @@ func (g *gateway) drain(ctx context.Context, signals <-chan os.Signal) {
 		var proxies sync.WaitGroup
 		proxies.Go(func() { g.postgres.Shutdown(hard) })
 		proxies.Go(func() { g.kubernetes.Shutdown(hard) })
+		proxies.Go(func() { g.http.Shutdown(hard) })
 		proxies.Wait()
 		close(done)
 	}()

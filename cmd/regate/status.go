@@ -91,8 +91,18 @@ func (g *gateway) status() any {
 	for _, l := range g.clusterListeners {
 		s.Listeners = append(s.Listeners, listenerStatus{"kubernetes", l.Net.Addr().String(), l.TLS != nil, l.Targets})
 	}
+	for _, l := range g.httpListeners {
+		what := "http"
+		if l.Forward {
+			what = "http forward proxy"
+		}
+		s.Listeners = append(s.Listeners, listenerStatus{what, l.Net.Addr().String(), l.TLS != nil, l.Targets})
+	}
 	for _, t := range g.cfg.Targets {
 		s.Targets = append(s.Targets, targetStatus{t.Name, t.Protocol, t.Labels})
+	}
+	for _, t := range g.cfg.HTTP.Targets {
+		s.Targets = append(s.Targets, targetStatus{t.Name, "http", t.Labels})
 	}
 	return s
 }

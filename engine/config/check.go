@@ -99,6 +99,7 @@ func (c *checker) fill() {
 			}
 		}
 	}
+	c.fillHTTP()
 	for i := range cfg.Targets {
 		t := &cfg.Targets[i]
 		if t.Protocol != "postgres" {
@@ -130,6 +131,7 @@ func (c *checker) check() {
 	c.checkTargets()
 	c.checkListeners()
 	c.checkKubernetesListeners()
+	c.checkHTTP()
 	c.checkAddresses()
 }
 
@@ -287,6 +289,9 @@ func (c *checker) checkAddresses() {
 	}
 	for i, l := range c.cfg.Kubernetes.Listeners {
 		all = append(all, at{fmt.Sprintf("kubernetes.listeners[%d].address", i), l.Address})
+	}
+	for i, l := range c.cfg.HTTP.Listeners {
+		all = append(all, at{fmt.Sprintf("http.listeners[%d].address", i), l.Address})
 	}
 	for i, a := range all {
 		for _, b := range all[:i] {
