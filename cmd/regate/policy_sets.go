@@ -52,7 +52,7 @@ func loadConfigured(ctx context.Context, settings policy.Config) (*policy.Set, e
 		return nil, nil
 	}
 	for _, b := range settings.Bundles {
-		if !b.IsLocal() {
+		if !b.IsLocal() && !b.Shadow {
 			return nil, fmt.Errorf("%w: %s", errRemoteBundle, b.Name)
 		}
 	}

@@ -199,8 +199,7 @@ func (x *explainer) compared(c condition, aliases map[ast.Var][][]*ast.Term) (pa
 // keys of references and the names of functions.
 func constantsOf(node any) []*ast.Term {
 	var out []*ast.Term
-	var visitor *ast.GenericVisitor
-	visitor = ast.NewGenericVisitor(func(n any) bool {
+	visitor := ast.NewGenericVisitor(func(n any) bool {
 		switch v := n.(type) {
 		case ast.Ref:
 			return true
