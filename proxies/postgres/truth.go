@@ -264,7 +264,7 @@ func (s *session) analysis(text string, mode analyze.Mode) (*analyze.Batch, erro
 	settings.Mode = mode
 	settings.AST = s.srv.readsAST()
 	batch, err := s.srv.analyzer.Analyze(text, snapshot, settings)
-	settled := nameless(batch) && !opaque && len(s.target.Role.Allowed) == 0
+	settled := err == nil && nameless(batch) && !opaque && len(s.target.Role.Allowed) == 0
 	if err != nil || !dirty || settled || s.tx == 'E' || s.open || s.expect.len() > 0 {
 		return batch, err
 	}
