@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/regate-dev/regate/engine/policy"
@@ -19,6 +20,14 @@ func corpus(t *testing.T) [][]byte {
 		t.Fatal(err)
 	}
 	var out [][]byte
+	for _, head := range []string{"statement", "request to the API server", "request", "message"} {
+		doc, _ := w.document(t, map[string]string{head: "connect", "as": "analysts, developers"})
+		raw, err := json.Marshal(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, raw)
+	}
 	for _, p := range packs {
 		text, err := os.ReadFile(page(p))
 		if err != nil {
@@ -93,6 +102,11 @@ func TestAllPacksTogether(t *testing.T) {
 	for _, doc := range docs {
 		together := decide(t, all, doc)
 		effects[together.Effect]++
+		for _, r := range together.Reasons {
+			if strings.HasSuffix(r.ID, "/input") {
+				t.Errorf("%s: a real document is not as the pack wants it\n%s", r.ID, doc)
+			}
+		}
 		strictest := 2
 		var masks []string
 		for _, name := range names {

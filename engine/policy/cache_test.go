@@ -231,14 +231,16 @@ func randomDoc(r *rand.Rand) *input.Document {
 	tables := map[string]input.SQLTable{}
 	names := some("public.customers", "public.orders")
 	for _, n := range names {
-		tables[n] = input.SQLTable{Kind: pick("table", "view", "temporary"), Access: some("read", "update")}
+		tables[n] = input.SQLTable{Kind: pick("table", "view", "temporary"), Access: some("read", "update"), Columns: []string{}, Written: []string{}, Via: []string{}}
 	}
-	d.Resource = input.NewPart(input.SQLResource{Kind: "table", Names: names, Tables: tables, TableNames: names, SchemaNames: []string{"public"}})
+	d.Resource = input.NewPart(input.SQLResource{Kind: "table", Names: names, Tables: tables, TableNames: names, ColumnNames: []string{}, FunctionNames: []string{}, SchemaNames: []string{"public"}, SettingNames: []string{}})
 	d.Complete = r.IntN(8) > 0
 	if !d.Complete {
 		d.Unknown = input.NewPart([]input.Unknown{{What: pick("relation:x", "function:f"), Why: "not in catalogue"}})
 	}
-	d.Detail = input.NewPart(input.SQL{Text: pick("one", "two"), Statement: input.SQLStatement{PredicateColumns: some(pick("public.customers.id", "public.customers.id", "public.customers.email"))}})
+	d.Detail = input.NewPart(input.SQL{Text: pick("one", "two"), SearchPath: []string{}, Statement: input.SQLStatement{
+		PredicateColumns: some(pick("public.customers.id", "public.customers.id", "public.customers.email")), WrittenColumns: []string{}, Flows: []input.SQLFlow{}, Objects: []string{},
+	}})
 	d.Stage = []input.Stage{input.StageRequest, input.StageRequest, input.StageRequest, input.StageSession, input.StageResponse}[r.IntN(5)]
 	if r.IntN(6) == 0 {
 		d.Approvals = []input.Approval{{ID: "a", By: input.Approver{ID: pick("bob", "carol"), Groups: some("dba")}, At: "2026-11-23T08:59:30Z", ExpiresAt: "2026-11-23T09:30:00Z"}}
