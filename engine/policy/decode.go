@@ -173,9 +173,25 @@ func (f *fields) fail(err error) {
 	}
 }
 
+// keyTerms are the terms of all known keys: every element is asked for most of
+// them.
+var keyTerms = func() map[string]*ast.Term {
+	out := map[string]*ast.Term{}
+	for _, list := range knownKeys {
+		for _, key := range list {
+			out[key] = ast.StringTerm(key)
+		}
+	}
+	return out
+}()
+
 // get returns the key's value, nil when it is not there.
 func (f *fields) get(key string) ast.Value {
-	t := f.obj.Get(ast.InternedTerm(key))
+	k := keyTerms[key]
+	if k == nil {
+		k = ast.StringTerm(key)
+	}
+	t := f.obj.Get(k)
 	if t == nil {
 		return nil
 	}
