@@ -123,7 +123,7 @@ func (d *Decoder) Head(in Incoming) (*Request, error) {
 	}
 	for _, name := range query.repeated {
 		if !mayRepeat(name, lists) {
-			return nil, refuse(ReasonQueryRepeated, "Send it once; a target can be told that it is a list: query.lists.", "the parameter %q is there more than once", clip(name))
+			return nil, refuse(ReasonQueryRepeated, "Send it once; a target can be told that it is a list: request.lists.", "the parameter %q is there more than once", clip(name))
 		}
 	}
 	if _, ok := query.values["_method"]; ok {
@@ -285,7 +285,7 @@ func (r *Request) readKind(content []byte) error {
 		}
 		for _, name := range fields.repeated {
 			if !mayRepeat(name, r.lists) {
-				return refuse(ReasonForm, "Send it once; a target can be told that it is a list: query.lists.", "the field %q is there more than once", clip(name))
+				return refuse(ReasonForm, "Send it once; a target can be told that it is a list: request.lists.", "the field %q is there more than once", clip(name))
 			}
 		}
 		b.Form = fields.values

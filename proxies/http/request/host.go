@@ -108,6 +108,10 @@ func canonicalHost(host string) (string, error) {
 		return bad()
 	}
 	name = strings.TrimSuffix(strings.ToLower(name), ".")
+	// Some of what can be mapped cannot be read back: then it names two hosts.
+	if again, err := names.ToASCII(name); err != nil || again != name {
+		return bad()
+	}
 	if name == "" || len(name) > 253 {
 		return bad()
 	}

@@ -65,7 +65,7 @@ func decodeSegment(raw string, rules pathRules) (string, error) {
 			i += 2
 			switch {
 			case v == '/' && !rules.encodedSlash, v == '\\':
-				return "", refuse(ReasonEncodedSlash, "A target can be told to let %2F through: paths.encoded_slash.", "the path has an encoded slash or backslash")
+				return "", refuse(ReasonEncodedSlash, "A target can be told to let %2F through: request.encoded_slash.", "the path has an encoded slash or backslash")
 			case v == ';' && !rules.parameters:
 				return "", refuse(ReasonPathParameter, "", "the path has a path parameter")
 			case v < ' ' || v == 0x7f:
@@ -75,7 +75,7 @@ func decodeSegment(raw string, rules pathRules) (string, error) {
 		case c == '\\':
 			return "", refuse(ReasonEncodedSlash, "", "the path has a backslash")
 		case c == ';' && !rules.parameters:
-			return "", refuse(ReasonPathParameter, "A target can be told to let ; through: paths.parameters.", "the path has a path parameter")
+			return "", refuse(ReasonPathParameter, "A target can be told to let ; through: request.path_parameters.", "the path has a path parameter")
 		case c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>^`{|}?#[]", c) >= 0:
 			return "", refuse(ReasonPathEncoding, "Percent-encode it.", "the path has a byte that has to be encoded")
 		}
