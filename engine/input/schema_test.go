@@ -191,7 +191,7 @@ var enums = map[string][]string{
 	"SQLAction.verbs":             sqlVerbs,
 	"SQLResource.kind":            {"table", "database", "function", "schema", "setting", "role", "none", "unknown"},
 	"SQLTable.kind": {
-		"table", "view", "materialized_view", "partitioned_table", "foreign_table", "sequence", "temporary", "unknown",
+		"table", "view", "materialized_view", "partitioned_table", "foreign_table", "sequence", "composite_type", "temporary", "unknown",
 	},
 	"SQLStatement.transaction": {
 		"", "begin", "commit", "rollback", "savepoint", "release", "rollback to", "prepare transaction", "commit prepared", "rollback prepared",
