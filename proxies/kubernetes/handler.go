@@ -75,7 +75,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, t *target, reques
 	if raw.Body, refusal = readBody(w, r); refusal == nil {
 		var decoded *request.Request
 		if decoded, refusal = request.Decode(raw, request.Options{Fingerprint: s.fingerprint}); refusal == nil {
-			s.decided(ctx, w, session, t, decoded, raw)
+			s.decided(ctx, w, r, session, t, decoded, raw)
 			return
 		}
 	}
@@ -165,9 +165,9 @@ func (s *Server) fingerprint(value []byte) string {
 }
 
 // decided asks the gate about a request and, where it says so, sends it on.
-func (s *Server) decided(ctx context.Context, w http.ResponseWriter, session *session, t *target, r *request.Request, raw request.Raw) {
+func (s *Server) decided(ctx context.Context, w http.ResponseWriter, hr *http.Request, session *session, t *target, r *request.Request, raw request.Raw) {
 	asked := ask(r)
-	if d := streamDenial(r); d != nil {
+	if d := streamDenial(r, hr.Header); d != nil {
 		session.Refuse(asked, d)
 		deny(w, d)
 		return
@@ -183,6 +183,10 @@ func (s *Server) decided(ctx context.Context, w http.ResponseWriter, session *se
 		deny(w, d)
 		return
 	}
+	if r.Action.Upgrade != "" {
+		s.stream(ctx, w, hr, session, t, turn, r)
+		return
+	}
 	resp, err := s.forward(ctx, session, t, turn, r, raw)
 	if err != nil {
 		d := s.unreachable(ctx, session, t, turn, err)
@@ -195,12 +199,19 @@ func (s *Server) decided(ctx context.Context, w http.ResponseWriter, session *se
 
 // streamDenial refuses the streams that regate does not terminate: what it
 // cannot see it cannot record.
-func streamDenial(r *request.Request) *engine.Denial {
-	switch r.Action.Stream {
-	case "exec", "attach", "portforward":
+func streamDenial(r *request.Request, h http.Header) *engine.Denial {
+	switch {
+	case r.Action.Upgrade == "":
+		return nil
+	case r.Action.Stream == "portforward":
 		return &engine.Denial{
-			Reasons: []string{ReasonStream}, Message: r.Action.Stream + " does not go through this gateway",
-			Hint: "Use requests that do not change the protocol.",
+			Reasons: []string{ReasonStream}, Message: "portforward does not go through this gateway: what it carries cannot be seen",
+			Hint: "Use exec, or reach the service another way.",
+		}
+	case r.Action.Upgrade != "websocket" || len(offered(h)) == 0:
+		return &engine.Denial{
+			Reasons: []string{ReasonStream}, Message: r.Action.Stream + " goes through this gateway over WebSocket only",
+			Hint: "Use kubectl 1.31 or later, and do not set KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false.",
 		}
 	}
 	return nil

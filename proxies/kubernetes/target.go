@@ -84,8 +84,9 @@ func (t Target) Check() error {
 // target is a Target in use.
 type target struct {
 	Target
-	base  *url.URL
-	round http.RoundTripper // with the gateway's credential
+	base   *url.URL
+	config *rest.Config      // for streams, which have a connection each
+	round  http.RoundTripper // with the gateway's credential
 
 	mu      sync.Mutex
 	version string
@@ -109,7 +110,7 @@ func newTarget(t Target) (*target, error) {
 		return nil, fmt.Errorf("credential: %w", err)
 	}
 	base.Path = strings.TrimSuffix(base.Path, "/")
-	return &target{Target: t, base: base, round: guarded{round, t.Impersonate.Enabled}}, nil
+	return &target{Target: t, base: base, config: config, round: guarded{round, t.Impersonate.Enabled}}, nil
 }
 
 // guarded is the last thing before the gateway's credential is added: a request
@@ -121,21 +122,28 @@ type guarded struct {
 
 // RoundTrip implements http.RoundTripper.
 func (g guarded) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := g.check(r); err != nil {
+		return nil, err
+	}
+	return g.next.RoundTrip(r)
+}
+
+func (g guarded) check(r *http.Request) error {
 	for name := range r.Header {
 		lower := strings.ToLower(name)
 		switch {
 		case lower == "authorization", lower == "cookie", lower == "proxy-authorization", strings.HasPrefix(lower, "x-remote-"), strings.HasPrefix(lower, "x-forwarded-"):
-			return nil, fmt.Errorf("kubernetes: the header %s would reach the API server", name)
+			return fmt.Errorf("kubernetes: the header %s would reach the API server", name)
 		case strings.HasPrefix(lower, "impersonate-") && !g.impersonate:
-			return nil, fmt.Errorf("kubernetes: the header %s would reach the API server", name)
+			return fmt.Errorf("kubernetes: the header %s would reach the API server", name)
 		case lower == "connection" && r.Header.Get("Upgrade") == "":
-			return nil, errors.New("kubernetes: the header Connection would reach the API server")
+			return errors.New("kubernetes: the header Connection would reach the API server")
 		}
 	}
 	if g.impersonate && r.Header.Get("Impersonate-User") == "" {
-		return nil, errors.New("kubernetes: a request would reach the API server in the gateway's own name")
+		return errors.New("kubernetes: a request would reach the API server in the gateway's own name")
 	}
-	return g.next.RoundTrip(r)
+	return nil
 }
 
 // versionAge is how long a cluster's version is believed.

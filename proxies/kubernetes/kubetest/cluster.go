@@ -34,7 +34,7 @@ type Cluster struct {
 	Admin, Gateway string // bearer tokens
 	AuditLog       string // one JSON event a line, level Metadata
 
-	etcd, server *process
+	etcd, server, kubelet *process
 }
 
 var (
@@ -95,7 +95,7 @@ func (c *Cluster) start(ctx context.Context) error {
 	if c.Dir, err = os.MkdirTemp("", "regate-kubernetes-"); err != nil {
 		return err
 	}
-	ports, err := freePorts(3)
+	ports, err := freePorts(4)
 	if err != nil {
 		return err
 	}
@@ -115,6 +115,12 @@ func (c *Cluster) start(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := c.makeCertificates(); err != nil {
+		return err
+	}
+	if c.kubelet, err = c.run("kubelet", fmt.Sprintf("-address=127.0.0.1:%d", ports[3]), "-cert="+c.file("kubelet.pem"), "-client-ca="+c.file("kubelet-ca.pem"), "-logs="+c.file("logs")); err != nil {
+		return err
+	}
 	etcd, peer := fmt.Sprintf("http://127.0.0.1:%d", ports[1]), fmt.Sprintf("http://127.0.0.1:%d", ports[2])
 	if c.etcd, err = c.run("etcd", "--name=test", "--data-dir="+c.file("etcd"), "--unsafe-no-fsync",
 		"--listen-client-urls="+etcd, "--advertise-client-urls="+etcd, "--listen-peer-urls="+peer,
@@ -127,12 +133,16 @@ func (c *Cluster) start(ctx context.Context) error {
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-signing-key-file="+c.file("sa.key"), "--service-account-key-file="+c.file("sa.key"),
 		// Nobody makes the default service accounts here, which pods would need.
 		"--disable-admission-plugins=ServiceAccount", "--enable-priority-and-fairness=false",
+		"--kubelet-certificate-authority="+c.file("kubelet-ca.pem"), "--kubelet-client-certificate="+c.file("client.pem"), "--kubelet-client-key="+c.file("client.pem"),
 		"--max-requests-inflight=0", "--max-mutating-requests-inflight=0",
 		"--audit-policy-file="+c.file("audit.yaml"), "--audit-log-path="+c.AuditLog); err != nil {
 		return err
 	}
 	c.CAFile = filepath.Join(c.file("certs"), "apiserver.crt")
-	return c.await(ctx)
+	if err := c.await(ctx); err != nil {
+		return err
+	}
+	return c.makeNode(ctx, ports[3])
 }
 
 func (c *Cluster) file(name string) string { return filepath.Join(c.Dir, name) }
@@ -241,6 +251,7 @@ contexts: [{name: c, context: {cluster: c, user: c}}]
 // Stop ends the control plane and removes what it left.
 func (c *Cluster) Stop() {
 	c.server.stop()
+	c.kubelet.stop()
 	c.etcd.stop()
 	if c.Dir != "" {
 		_ = os.RemoveAll(c.Dir)

@@ -1,0 +1,77 @@
+package kubetest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"k8s.io/client-go/rest"
+)
+
+// nodeName is the name of the one node.
+const nodeName = "node"
+
+// Pod makes a pod whose container "main" is taken to run: exec runs commands on
+// this machine, its log is the given text.
+func (c *Cluster) Pod(t testing.TB, namespace, name, log string) {
+	t.Helper()
+	dir := filepath.Join(c.file("logs"), namespace, name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "main.log"), []byte(log), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	at := "/api/v1/namespaces/" + namespace + "/pods"
+	c.must(t, "POST", at, fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":%q},"spec":{"nodeName":%q,"containers":[{"name":"main","image":"none"}]}}`, name, nodeName))
+	c.must(t, "PATCH", at+"/"+name+"/status", `{"status":{"phase":"Running","containerStatuses":[{"name":"main","image":"none","imageID":"","ready":true,"restartCount":0,"state":{"running":{}}}]}}`)
+}
+
+func (c *Cluster) must(t testing.TB, method, path, body string) {
+	t.Helper()
+	if err := c.call(t.Context(), method, path, body); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// call sends one request as the administrator.
+func (c *Cluster) call(ctx context.Context, method, path, body string) error {
+	client, err := rest.HTTPClientFor(c.Config(c.Admin))
+	if err != nil {
+		return err
+	}
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, method, c.URL+path, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if method == http.MethodPatch {
+		req.Header.Set("Content-Type", "application/strategic-merge-patch+json")
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		text, _ := io.ReadAll(resp.Body)
+		return fmt.Errorf("%s %s: %s", method, path, text)
+	}
+	return nil
+}
+
+// makeNode registers the kubelet.
+func (c *Cluster) makeNode(ctx context.Context, port int) error {
+	err := c.call(ctx, "POST", "/api/v1/nodes", fmt.Sprintf(`{"apiVersion":"v1","kind":"Node","metadata":{"name":%q}}`, nodeName))
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, "PATCH", "/api/v1/nodes/"+nodeName+"/status", fmt.Sprintf(
+		`{"status":{"addresses":[{"type":"InternalIP","address":"127.0.0.1"}],"daemonEndpoints":{"kubeletEndpoint":{"Port":%d}},"conditions":[{"type":"Ready","status":"True"}]}}`, port))
+}
