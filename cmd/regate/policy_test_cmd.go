@@ -31,6 +31,7 @@ type policyTest struct {
 	noFields  bool
 	noCompare bool
 	shadow    bool
+	strict    bool
 	threshold float64
 	timeout   time.Duration
 	limit     int
@@ -57,8 +58,10 @@ document, and with every recorded one that is asked for:
   optimisations   With and without OPA's rule index and early exit, each input
                   is decided alike.
 
-Elements of lists and entries of labels and claims are no fields, and schema,
-protocol and stage are always there: they say which rules are asked.
+A field that may be null and lets more through when it is gives a note: null may
+mean that there is no such thing, or that it is not known. Elements of lists and entries of labels and claims are no
+fields, and schema, protocol and stage are always there: they say which rules are
+asked.
 
 The exit status is 0 when everything passed, 1 when a test failed, erred or was
 skipped, coverage is below the threshold, something was found, or the policies do
@@ -113,6 +116,7 @@ not load, and 2 for a command line that makes no sense.`,
 	f.IntVar(&t.limit, "max-inputs", prove.DefaultRecorded, "try at most so many different recorded inputs")
 	f.StringSliceVar(&t.except, "except", nil, "leave this field as it is, e.g. input.subject.claims; may be given again")
 	f.BoolVar(&t.shadow, "enforce-shadow", false, "let shadow packages decide like the others")
+	f.BoolVar(&t.strict, "strict", false, "notes fail the run, too")
 	f.BoolVar(&t.noFields, "no-missing-fields", false, "leave the test of missing fields out")
 	f.BoolVar(&t.noCompare, "no-optimisations", false, "leave the test of the optimisations out")
 	f.StringVarP(&t.output, "output", "o", "text", "text, json, junit or github (annotations)")
@@ -131,7 +135,18 @@ type policyTested struct {
 	Problems      []string                  `json:"problems"` // recorded inputs that could not be read
 	Warnings      []string                  `json:"warnings"`
 
-	skippedPass bool
+	skippedPass, strict bool
+}
+
+// failures are the findings that make the run fail.
+func (r *policyTested) failures() []prove.Finding {
+	switch {
+	case r.MissingFields == nil:
+		return nil
+	case r.strict:
+		return r.MissingFields.Findings
+	}
+	return r.MissingFields.Failures()
 }
 
 // testedInputs counts where the inputs are from.
@@ -154,7 +169,7 @@ func (t *policyTest) do(ctx context.Context) (*policyTested, error) {
 		return nil, err
 	}
 	o := prove.TestOptions{Filter: t.run, Timeout: t.timeout, Coverage: t.coverage || t.threshold > 0, Trace: t.verbose}
-	out := &policyTested{Threshold: t.threshold, Problems: []string{}, Warnings: []string{}, skippedPass: t.skipped}
+	out := &policyTested{Threshold: t.threshold, Problems: []string{}, Warnings: []string{}, skippedPass: t.skipped, strict: t.strict}
 	if out.Tests, err = prove.Test(ctx, set, o); err != nil {
 		return nil, err
 	}
@@ -231,7 +246,7 @@ func (r *policyTested) passed() bool {
 		return false
 	case r.Tests.Coverage != nil && r.Tests.Coverage.Coverage < r.Threshold:
 		return false
-	case r.MissingFields != nil && len(r.MissingFields.Findings) > 0:
+	case len(r.failures()) > 0:
 		return false
 	case r.Optimisations != nil && len(r.Optimisations.Disagreements) > 0:
 		return false

@@ -62,17 +62,24 @@ func printPolicyTest(w io.Writer, r *policyTested, verbose bool) error {
 		}
 	}
 	if m := r.MissingFields; m != nil {
-		p.line("%s  missing fields: %s", verdict(s, len(m.Findings) == 0), mutationCounts(m))
-		for i := range m.Findings {
-			f := &m.Findings[i]
+		p.line("%s  missing fields: %s", verdict(s, len(r.failures()) == 0), mutationCounts(m))
+		failures := r.failures()
+		for i := range failures {
+			f := &failures[i]
 			p.line("")
 			p.line("      %s %s", s.bold(ruleWord(f)), s.dim(place(f)))
 			p.line("      %s", sentence(f))
 			p.line("      %s", s.dim(fmt.Sprintf("seen with %s%s", plainText(f.From), others(f.Count))))
 			p.line("      fix: %s", f.Fix)
 		}
-		if len(m.Findings) > 0 {
+		if len(failures) > 0 {
 			p.line("")
+		}
+		if notes := m.Notes(); len(notes) > 0 && !r.strict {
+			p.line("      %s", noteCount(len(notes)))
+			for i := range notes {
+				p.line("      %s %s: %s", s.dim(place(&notes[i])), ruleWord(&notes[i]), sentence(&notes[i]))
+			}
 		}
 	}
 	if d := r.Optimisations; d != nil {
@@ -149,12 +156,19 @@ func below(r *policyTested) string {
 	return ""
 }
 
+func noteCount(n int) string {
+	if n == 1 {
+		return "1 note (--strict makes it fail):"
+	}
+	return fmt.Sprintf("%d notes (--strict makes them fail):", n)
+}
+
 func mutationCounts(m *prove.MutationReport) string {
 	if m.Inputs == 0 {
 		return "no test or recording has an input to try"
 	}
 	out := fmt.Sprintf("%d inputs, %d fields, %d mutations", m.Inputs, m.Fields, m.Mutations)
-	if n := len(m.Findings); n > 0 {
+	if n := len(m.Failures()); n > 0 {
 		out += fmt.Sprintf(": %d let more through", n)
 	}
 	return out
@@ -285,8 +299,9 @@ func printPolicyTestGitHub(w io.Writer, r *policyTested, verbose bool) error {
 		}
 	}
 	if r.MissingFields != nil {
-		for i := range r.MissingFields.Findings {
-			f := &r.MissingFields.Findings[i]
+		failures := r.failures()
+		for i := range failures {
+			f := &failures[i]
 			note(f.Rule.File, f.Rule.Line, "missing field: "+ruleWord(f), sentence(f)+"\n"+f.Fix)
 		}
 	}
@@ -395,12 +410,13 @@ func printPolicyTestJUnit(w io.Writer, r *policyTested, _ bool) error {
 	}
 	if m := r.MissingFields; m != nil {
 		s := junitSuite{Name: "missing fields"}
-		for i := range m.Findings {
-			f := &m.Findings[i]
+		failures := r.failures()
+		for i := range failures {
+			f := &failures[i]
 			s.add(junitCase{Class: "missing fields", Name: ruleWord(f) + " " + f.Field, File: f.Rule.File, Line: f.Rule.Line,
 				Failure: &junitMessage{Message: sentence(f), Text: "seen with " + f.From + "\n" + f.Fix}}, 0)
 		}
-		if len(m.Findings) == 0 {
+		if len(failures) == 0 {
 			s.add(junitCase{Class: "missing fields", Name: mutationCounts(m)}, 0)
 		}
 		out.Suites = append(out.Suites, s)

@@ -76,13 +76,13 @@ type mutation struct {
 
 // mutations lists what is tried with the field. What the schema lets stand
 // there is left out, but for null: with it the document says something else that
-// may be true. Of the types that are wrong, one does for a field that may not be
+// may be true: that is what a note is. Of the types that are wrong, one does for a field that may not be
 // read at all.
 func (f field) mutations() []mutation {
 	own := kindOf(f.value.Value)
 	var out []mutation
 	for _, m := range instead {
-		if m.kind == own || m.kind != Missing && m.kind != Null && f.schema.allows(m.kind) {
+		if m.kind == own || f.schema.allows(m.kind) && (m.kind != Null || f.schema.Type == nil) {
 			continue
 		}
 		out = append(out, m)
@@ -120,6 +120,7 @@ func isPosition(key string) bool {
 
 // finder collects the fields of one document.
 type finder struct {
+	known bool // there is a schema: what it says nothing of is data, and no field
 	seen  map[string]bool
 	found []field
 }
@@ -129,7 +130,7 @@ type finder struct {
 // without one the document says something else that is as true. What is in them
 // is looked into.
 func fieldsOf(doc ast.Object, schema *schemaNode, reads [][]string) []field {
-	f := &finder{seen: map[string]bool{}}
+	f := &finder{known: schema != nil, seen: map[string]bool{}}
 	for _, path := range reads {
 		if len(path) == 0 {
 			f.below(ast.NewTerm(doc), schema, nil)
@@ -141,7 +142,7 @@ func fieldsOf(doc ast.Object, schema *schemaNode, reads [][]string) []field {
 }
 
 func (f *finder) add(path []string, value *ast.Term, schema *schemaNode, deep bool) {
-	if len(path) == 0 || len(path) == 1 && slices.Contains(given, path[0]) {
+	if len(path) == 0 || len(path) == 1 && slices.Contains(given, path[0]) || f.known && schema == nil {
 		return
 	}
 	key := strings.Join(path, "\x00")

@@ -29,8 +29,12 @@ type Finding struct {
 	Count     int    `json:"count"` // in how many inputs
 	// Guard says that the decision is that of the rule's package, which allows
 	// nothing, if another package allows the request.
-	Guard bool   `json:"guard"`
-	Fix   string `json:"fix"`
+	Guard bool `json:"guard"`
+	// Note says that the field may be null and was made null: the document then
+	// says something else that may be true, as that nobody acts for the subject.
+	// Whether that should let more through is for a person to say.
+	Note bool   `json:"note"`
+	Fix  string `json:"fix"`
 }
 
 // MutationOptions bound the mutation test.
@@ -40,6 +44,16 @@ type MutationOptions struct {
 	Except []string
 	// Workers is how many inputs are tried at once; 0 means one for each core.
 	Workers int
+}
+
+// Failures are the findings that are no notes.
+func (r *MutationReport) Failures() []Finding {
+	return slices.DeleteFunc(slices.Clone(r.Findings), func(f Finding) bool { return f.Note })
+}
+
+// Notes are the findings that a person has to judge.
+func (r *MutationReport) Notes() []Finding {
+	return slices.DeleteFunc(slices.Clone(r.Findings), func(f Finding) bool { return !f.Note })
 }
 
 // MutationReport is what the mutation test found.
@@ -312,12 +326,13 @@ func (m *mutator) add(loss Loss, guard bool, from, name string, kind Kind, f fie
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, id := range ids {
-		key := strings.Join([]string{id, name, loss.Before}, "\x00")
+		note := kind == Null && f.schema.is("null")
+		key := strings.Join([]string{id, name, loss.Before, fmt.Sprint(note)}, "\x00")
 		old := m.findings[key]
 		if old == nil {
 			rule := m.rules.find(id)
 			old = &Finding{
-				Rule: rule, Field: name, Gained: loss.Gained, Before: loss.Before, After: loss.After, From: from, Guard: guard,
+				Rule: rule, Field: name, Gained: loss.Gained, Before: loss.Before, After: loss.After, From: from, Guard: guard, Note: note,
 				Fix: fix(rule, name, f, loss),
 			}
 			m.findings[key] = old

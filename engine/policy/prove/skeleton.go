@@ -35,6 +35,9 @@ func (n *schemaNode) is(typ string) bool {
 
 // allows reports whether a value of that kind may stand there.
 func (n *schemaNode) allows(k Kind) bool {
+	if n != nil && n.Type == nil { // anything may
+		return k != Missing
+	}
 	switch k {
 	case Null:
 		return n.is("null")
