@@ -109,4 +109,8 @@ func (f *logFeed) await(ctx context.Context, until time.Time) bool {
 func (f *logFeed) acknowledge(_ context.Context, seq uint64) error { return f.log.pass(f.name, seq) }
 func (f *logFeed) trim(context.Context, uint64) error              { return f.log.trim() }
 func (f *logFeed) last(context.Context) (uint64, error)            { return f.log.End(), nil }
-func (f *logFeed) close()                                          { f.reader.close() }
+
+func (f *logFeed) close() {
+	f.reader.close()
+	f.log.detach()
+}

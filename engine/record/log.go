@@ -58,6 +58,7 @@ type Log struct {
 	mu       sync.Mutex
 	segments []uint64               // in order; the last is being written
 	readers  map[string]logPosition // where each recorder is
+	reading  bool                   // one of them is at work: they would take each other's wake-ups
 	segment  int64                  // bytes at which a segment is full
 }
 
@@ -387,10 +388,13 @@ func readPositions(dir string) (map[string]logPosition, error) {
 }
 
 // attach returns where the named reader goes on. From here on nothing is
-// removed that it has not passed.
+// removed that it has not passed. One reader at a time is at work, until detach.
 func (l *Log) attach(name, spool string, takeover bool) (uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.reading {
+		return 0, errors.New("another recorder reads this log")
+	}
 	p := l.readers[name]
 	if p.spool != "" && p.spool != spool && !takeover {
 		return 0, otherSpool(name, p.spool, spool)
@@ -400,7 +404,14 @@ func (l *Log) attach(name, spool string, takeover bool) (uint64, error) {
 		p.at = l.first.Load() // of a log that is gone: what is known is skipped
 	}
 	l.readers[name] = p
+	l.reading = true
 	return p.at, l.keep(name, p)
+}
+
+func (l *Log) detach() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reading = false
 }
 
 // pass keeps where the named reader is.

@@ -121,9 +121,14 @@ func TestLogIsAlone(t *testing.T) {
 	if _, err := HoldLog(dir); !errors.Is(err, ErrLocked) {
 		t.Errorf("held while open: %v", err)
 	}
-	if _, err := newLogFeed(l, "recorder-a", "one", false); err != nil {
+	feed, err := newLogFeed(l, "recorder-a", "one", false)
+	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := newLogFeed(l, "recorder-b", "one", false); err == nil || !strings.Contains(err.Error(), "another recorder") {
+		t.Errorf("two at once: %v", err)
+	}
+	feed.close()
 	if _, err := newLogFeed(l, "recorder-a", "two", false); err == nil || !strings.Contains(err.Error(), `recorder "a" belongs to another spool`) {
 		t.Errorf("another spool: %v", err)
 	}

@@ -117,6 +117,9 @@ func OpenRecorder(ctx context.Context, opts RecorderOptions) (*Recorder, error) 
 		uploads: make(chan *session, 1<<16), settled: make(chan *session, 1<<16), done: make(chan struct{}),
 	}
 	if err := r.open(ctx); err != nil {
+		if r.feed != nil {
+			r.feed.close()
+		}
 		if r.lock != nil {
 			_ = r.lock.Close()
 		}

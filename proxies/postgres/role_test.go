@@ -59,3 +59,21 @@ func TestActingRole(t *testing.T) {
 		t.Errorf("pipeline: %q", got)
 	}
 }
+
+// TestUnreadableText: what does not parse is refused and nothing else happens,
+// also while the session's state is to be asked for.
+func TestUnreadableText(t *testing.T) {
+	for _, allowed := range [][]string{nil, {"pg_monitor"}} {
+		g := start(t, withPolicy(permissive), func(s *settings) { s.role = postgres.Role{Allowed: allowed} })
+		r := g.raw("agent-1")
+		r.do(simple("SET search_path = public"))
+		for range 2 {
+			if got := r.do(simple("SELEC 1")); !mentions(got, "error ERROR") || !mentions(got, "ready I") {
+				t.Errorf("%q", got)
+			}
+		}
+		if got := r.do(simple("SELECT 1")); !mentions(got, `row "1"`) {
+			t.Errorf("after it: %q", got)
+		}
+	}
+}
