@@ -44,6 +44,7 @@ lint: $(TOOLS)/staticcheck $(TOOLS)/govulncheck $(TOOLS)/opa ## check formatting
 	go vet ./...
 	$(TOOLS)/staticcheck ./...
 	.ci/lint-policies $(TOOLS)/opa
+	go run -buildvcs=false ./cmd/regate policy test --coverage --threshold 100 policies bundles/demo
 	.ci/vulncheck $(TOOLS)/govulncheck
 
 .PHONY: bench
