@@ -168,12 +168,19 @@ func (s *Server) fingerprint(value []byte) string {
 func (s *Server) decided(ctx context.Context, w http.ResponseWriter, hr *http.Request, session *session, t *target, r *request.Request, raw request.Raw) {
 	asked := ask(r)
 	if d := streamDenial(r, hr.Header); d != nil {
-		session.Refuse(asked, d)
+		if before := session.spdy.recall(r.URL.RequestURI()); before != nil {
+			d = before // decided and recorded a moment ago
+		} else {
+			session.Refuse(asked, d)
+		}
 		deny(w, d)
 		return
 	}
 	turn, err := session.Request(ctx, asked)
 	if err != nil {
+		if r.Action.Upgrade != "" {
+			session.spdy.remember(r.URL.RequestURI(), asDenial(err))
+		}
 		deny(w, asDenial(err))
 		return
 	}

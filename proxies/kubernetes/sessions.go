@@ -41,6 +41,7 @@ type session struct {
 
 	of    *sessions
 	key   sessionKey
+	spdy  fallbacks
 	ready chan struct{} // closed when Session or err is set
 	err   error
 

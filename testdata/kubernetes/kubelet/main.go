@@ -53,7 +53,8 @@ func main() {
 
 type kubelet struct{ logs string }
 
-var protocols = []string{remotecommand.StreamProtocolV5Name, remotecommand.StreamProtocolV4Name}
+// protocols are those of the kubelet.
+var protocols = []string{remotecommand.StreamProtocolV4Name, remotecommand.StreamProtocolV3Name, remotecommand.StreamProtocolV2Name, remotecommand.StreamProtocolV1Name}
 
 // ServeHTTP implements http.Handler: /exec/{namespace}/{pod}/{container} and its
 // kin.
