@@ -11,6 +11,9 @@
 // timeout, an element that does not have the contract's shape. A failed
 // activation leaves the last good snapshot in force.
 //
+// Tools load policies as a Set (set.go), which the same code reads, checks,
+// evaluates and combines.
+//
 // The package imports engine/input and no other room of regate. Proxies never
 // see OPA.
 package policy
