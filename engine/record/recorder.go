@@ -160,11 +160,19 @@ func (r *Recorder) openFeed(ctx context.Context) error {
 		return err
 	}
 	if r.opts.Log != nil {
-		r.feed, err = newLogFeed(r.opts.Log, consumerPrefix+r.opts.Name, instance, r.opts.Takeover)
-	} else {
-		r.feed, err = newStreamFeed(ctx, r.opts.JetStream, r.opts.Name, instance, r.opts.Takeover, r.log)
+		feed, err := newLogFeed(r.opts.Log, consumerPrefix+r.opts.Name, instance, r.opts.Takeover)
+		if err != nil {
+			return err
+		}
+		r.feed = feed
+		return nil
 	}
-	return err
+	feed, err := newStreamFeed(ctx, r.opts.JetStream, r.opts.Name, instance, r.opts.Takeover, r.log)
+	if err != nil {
+		return err
+	}
+	r.feed = feed
+	return nil
 }
 
 // spoolInstance returns the spool's own name, made once.
