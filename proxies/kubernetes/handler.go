@@ -62,9 +62,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, t *target, reques
 
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
+	done := session.Done()
 	go func() {
 		select {
-		case <-session.Done(): // revoked, expired: what runs ends
+		case <-done: // revoked, expired: what runs ends
 			cancel()
 		case <-ctx.Done():
 		}

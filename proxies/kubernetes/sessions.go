@@ -45,7 +45,9 @@ type session struct {
 	ready chan struct{} // closed when Session or err is set
 	err   error
 
-	users int // guarded by sessions.mu
+	// Guarded by sessions.mu.
+	users int
+	ended bool
 	timer *time.Timer
 }
 
@@ -135,9 +137,9 @@ func (s *sessions) remove(got *session) {
 // a recording waits for nothing.
 func (s *sessions) end(got *session, reason string) {
 	s.remove(got)
-	if got.Session != nil {
+	if !got.ended {
+		got.ended = true
 		got.Session.Close(reason)
-		got.Session = nil
 		s.gone.Done()
 	}
 }
