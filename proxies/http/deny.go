@@ -84,7 +84,7 @@ func denyAs(w http.ResponseWriter, d *engine.Denial, status int, proxied bool) {
 	case status == http.StatusUnauthorized && proxied:
 		status = http.StatusProxyAuthRequired
 		h.Set("Proxy-Authenticate", `Bearer realm="regate", Basic realm="regate"`)
-	case status == http.StatusUnauthorized:
+	case status == http.StatusUnauthorized && h.Get("WWW-Authenticate") == "":
 		h.Set("WWW-Authenticate", `Bearer realm="regate"`)
 	}
 	if d.ApprovalID != "" && d.Reason() == engine.ReasonPending {

@@ -62,7 +62,7 @@ func (c *carry) event(e Event, write func([]byte) error) error {
 	if !changed {
 		return write(e.Raw)
 	}
-	return write(rewrite(e, data))
+	return write(Rewrite(e, data))
 }
 
 // piece takes the pieces out of an event, puts back what can be shown of each,
@@ -100,7 +100,7 @@ func (c *carry) say(e Event, v any, write func([]byte) error) error {
 	if err != nil {
 		return err
 	}
-	return write(rewrite(e, data))
+	return write(Rewrite(e, data))
 }
 
 // flush says what is held: as an event like the last one of its text.

@@ -140,8 +140,8 @@ func isJSON(data []byte) bool {
 	return len(text) > 0 && (text[0] == '{' || text[0] == '[' && string(text) != "[DONE]" || text[0] == '"')
 }
 
-// rewrite returns an event with other data.
-func rewrite(e Event, data []byte) []byte {
+// Rewrite returns an event with other data.
+func Rewrite(e Event, data []byte) []byte {
 	out := make([]byte, 0, len(e.Raw)+len(data))
 	written := false
 	for line := range lines(e.Raw) {

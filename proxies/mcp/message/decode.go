@@ -357,3 +357,23 @@ func (d *Decoded) Summary() string {
 	}
 	return line
 }
+
+// Session is a GET, which listens to what a server says on its own, or a
+// DELETE, which ends the server's session.
+func Session(server, version, httpMethod string) *Decoded {
+	if version == "" {
+		version = VersionUnknown
+	}
+	verb, writes := "subscribe", false
+	if httpMethod == "DELETE" {
+		verb, writes = "cancel", true
+	}
+	return &Decoded{
+		Action:   input.MCPAction{Verb: verb, Method: httpMethod, Message: "none", Direction: "to_server", Writes: writes, Secrets: []string{}},
+		Resource: input.MCPResource{Kind: "server", Names: []string{server}, Server: server, ArgumentNames: []string{}},
+		Detail: input.MCPMessage{
+			Era: Era(version), Version: version, Transport: "http", Server: server, Method: httpMethod, Message: "none", Direction: "to_server",
+			Client: input.MCPClient{Capabilities: []string{}}, Tool: emptyTool(),
+		},
+	}
+}

@@ -1,0 +1,326 @@
+package mcp
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/regate-dev/regate/engine"
+	"github.com/regate-dev/regate/engine/input"
+	"github.com/regate-dev/regate/engine/policy"
+	httpproxy "github.com/regate-dev/regate/proxies/http"
+	"github.com/regate-dev/regate/proxies/mcp/message"
+)
+
+// exchange is one HTTP request of an agent: a POST with a message, a GET for
+// what a server says on its own, or a DELETE.
+type exchange struct {
+	s        *Server
+	t        *target
+	w        http.ResponseWriter
+	r        *http.Request
+	secure   bool
+	resource string // URL of the resource's metadata
+
+	session *engine.Pooled[sessionKey]
+	owner   owner
+	ctx     context.Context
+	id      string // of the server's session, "" where there is none
+	version string // the session's revision
+	calls   map[string]*call
+	first   *call // whose turn records what belongs to no other
+	scrub   func(io.Reader) io.Reader
+}
+
+// call is a message that was allowed and has not been answered.
+type call struct {
+	m     *message.Message
+	d     *message.Decoded
+	turn  *engine.Turn
+	rules *rules
+	bytes int64
+	ended bool
+}
+
+func (x *exchange) serve() {
+	token, err := httpproxy.Token(x.r.Header)
+	if err != nil {
+		httpproxy.Deny(x.w, asDenial(err))
+		return
+	}
+	session, err := x.open(token)
+	if err != nil {
+		d := asDenial(err)
+		if strings.HasPrefix(d.Reason(), "identity/") {
+			x.w.Header().Set("WWW-Authenticate", `Bearer realm="regate", resource_metadata="`+x.resource+`"`)
+		}
+		httpproxy.Deny(x.w, d)
+		return
+	}
+	x.session = session
+	defer session.Release()
+	ctx, cancel := context.WithCancel(x.r.Context())
+	defer cancel()
+	go func() {
+		select {
+		case <-session.Done(): // revoked, expired: what runs ends
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	x.ctx, x.calls = ctx, map[string]*call{}
+	x.owner = ownerOf(session.Identity().Subject, session.Identity().Actor)
+	if x.id = x.r.Header.Get("Mcp-Session-Id"); x.id != "" {
+		version, ok := x.t.owns(x.id, x.owner)
+		if !ok {
+			x.write(http.StatusNotFound, failure("", message.CodeInvalidRequest, "there is no such session", nil))
+			return
+		}
+		x.version = version
+	}
+	switch x.r.Method {
+	case http.MethodPost:
+		x.post()
+	case http.MethodGet, http.MethodDelete:
+		x.bare()
+	default:
+		x.w.Header().Set("Allow", "GET, POST, DELETE")
+		x.write(http.StatusMethodNotAllowed, failure("", message.CodeInvalidRequest, "the method is none of MCP's", nil))
+	}
+}
+
+func (x *exchange) open(token string) (*engine.Pooled[sessionKey], error) {
+	host, _, err := net.SplitHostPort(x.r.RemoteAddr)
+	if err != nil {
+		host = x.r.RemoteAddr
+	}
+	client := Client{Address: x.r.RemoteAddr, Application: shorten(x.r.UserAgent()), TLS: x.secure}
+	key := sessionKey{token: sha256.Sum256([]byte(token)), target: x.t.Name, host: host}
+	ctx := context.WithoutCancel(x.r.Context())
+	return x.s.sessions.Acquire(x.r.Context(), key, func() (*engine.Session, error) {
+		id, err := x.s.gate.Authenticate(ctx, token, x.t.Name)
+		if err != nil {
+			return nil, err
+		}
+		return x.s.gate.Open(ctx, hello(x.t.Name, x.t.Labels, id, client, "http"))
+	})
+}
+
+// post takes the messages of a POST to the gate, and those that may go to the
+// server.
+func (x *exchange) post() {
+	media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
+	if err != nil || media != "application/json" {
+		x.write(http.StatusUnsupportedMediaType, failure("", message.CodeParse, "the content type is not application/json", nil))
+		return
+	}
+	control := http.NewResponseController(x.w)
+	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
+	raw, err := io.ReadAll(io.LimitReader(x.r.Body, message.MaxMessage+1))
+	_ = control.SetReadDeadline(time.Time{})
+	if err != nil {
+		return // the agent is gone
+	}
+	if len(raw) > message.MaxMessage {
+		x.refuse(&message.Refusal{Reason: message.ReasonTooLarge, Code: message.CodeInvalidRequest, Message: "the message is larger than 4 MiB"}, "")
+		return
+	}
+	list, batch, err := message.Parse(raw)
+	version := x.r.Header.Get("Mcp-Protocol-Version")
+	if version == "" {
+		version = x.version
+	}
+	if err == nil && batch && version != message.Version2025a {
+		err = message.NoBatch(version)
+	}
+	if err != nil {
+		x.refuse(err, "")
+		return
+	}
+	for _, m := range list {
+		c, reply, status := x.decide(m, version, batch, false)
+		if reply != nil {
+			for _, before := range x.calls { // a batch goes as a whole or not at all
+				before.end(engine.Outcome{Code: "mcp/batch-denied", Message: "another message of the batch was denied", Cancelled: true})
+			}
+			x.write(status, reply)
+			return
+		}
+		if x.first == nil {
+			x.first = c
+		}
+		if m.Kind == message.Request {
+			if x.calls[m.ID] != nil {
+				x.refuse(&message.Refusal{Reason: message.ReasonMalformed, Code: message.CodeInvalidRequest, Message: "two requests of a batch have one id"}, m.ID)
+				return
+			}
+			x.calls[m.ID] = c
+		}
+	}
+	x.send(raw)
+}
+
+// decide asks the gate about one message. reply is set where it goes no
+// further.
+func (x *exchange) decide(m *message.Message, version string, batch, toClient bool) (c *call, reply []byte, status int) {
+	known := message.Context{Server: x.t.Name, Transport: "http", Version: version, ToClient: toClient}
+	var tool *message.Tool
+	name := ""
+	if params, ok := m.Params.(map[string]any); ok && m.Method == "tools/call" && !toClient {
+		name, _ = params["name"].(string)
+		tool, known.Tool = x.t.pins.of(name)
+	}
+	d, err := message.Decode(m, known)
+	if err == nil && !batch && !toClient {
+		err = message.CheckHeaders(x.r.Header, m, d)
+	}
+	if err == nil && tool != nil && !batch {
+		err = message.CheckParamHeaders(x.r.Header, tool.Value["inputSchema"], d.Detail.Arguments)
+	}
+	if err != nil {
+		body, status := x.refused(err, m.ID)
+		return nil, body, status
+	}
+	if x.s.reads("action", "secrets") {
+		d.Find(x.s.detect)
+	}
+	asked := gateRequest(d)
+	modern := d.Detail.Era == "modern"
+	if m.Method == "tools/call" && !toClient {
+		if denial := x.t.pins.refuses(name, known.Tool); denial != nil {
+			x.session.Refuse(asked, denial)
+			return nil, denied(m, denial, modern), http.StatusOK
+		}
+	}
+	turn, err := x.session.Request(x.ctx, asked)
+	if err != nil {
+		denial := asDenial(err)
+		if m.Kind != message.Request {
+			return nil, failure("", codeDenied, denial.Message, told{Reasons: denial.Reasons, DecisionID: denial.DecisionID, ApprovalID: denial.ApprovalID}), http.StatusForbidden
+		}
+		return nil, denied(m, denial, modern), http.StatusOK
+	}
+	c = &call{m: m, d: d, turn: turn}
+	if turn.Limit.Rows > 0 {
+		denial := &engine.Denial{Reasons: []string{policy.ReasonUnsupported}, Message: "the policy limits rows, and a message has none", Hint: "Tell the policy's owner.", DecisionID: turn.ID()}
+		c.end(engine.Outcome{Code: denial.Reason(), Message: denial.Message})
+		return nil, denied(m, denial, modern), http.StatusOK
+	}
+	tree, err := turn.Tree(x.ctx, []input.Field{{Name: d.Action.Method, Type: "application/json", Sources: []string{}, Derivation: input.Opaque}})
+	if err != nil {
+		denial := asDenial(err)
+		c.end(engine.Outcome{Code: denial.Reason(), Message: denial.Message})
+		return nil, denied(m, denial, modern), http.StatusOK
+	}
+	c.rules = newRules(x.s.keyring, tree)
+	return c, nil, 0
+}
+
+// bare is a GET or a DELETE: the server's session by itself.
+func (x *exchange) bare() {
+	d := message.Session(x.t.Name, x.version, x.r.Method)
+	m := &message.Message{Kind: message.Notification, Method: x.r.Method}
+	turn, err := x.session.Request(x.ctx, gateRequest(d))
+	if err != nil {
+		httpproxy.Deny(x.w, asDenial(err))
+		return
+	}
+	x.first = &call{m: m, d: d, turn: turn}
+	tree, err := turn.Tree(x.ctx, []input.Field{{Name: x.r.Method, Type: "application/json", Sources: []string{}, Derivation: input.Opaque}})
+	if err != nil {
+		x.first.end(engine.Outcome{Code: asDenial(err).Reason(), Message: asDenial(err).Message})
+		httpproxy.Deny(x.w, asDenial(err))
+		return
+	}
+	x.first.rules = newRules(x.s.keyring, tree)
+	if x.r.Method == http.MethodDelete {
+		x.t.release(x.id)
+	}
+	x.send(nil)
+}
+
+// refuse answers and records what is refused whatever policies say.
+func (x *exchange) refuse(err error, id string) {
+	body, status := x.refused(err, id)
+	x.write(status, body)
+}
+
+func (x *exchange) refused(err error, id string) (body []byte, status int) {
+	var refusal *message.Refusal
+	if !errors.As(err, &refusal) {
+		d := asDenial(err)
+		return failure(id, codeDenied, d.Message, told{Reasons: d.Reasons, Hint: d.Hint}), http.StatusForbidden
+	}
+	d := denialOf(refusal)
+	p := message.Unreadable(x.t.Name, "http", refusal)
+	x.session.Refuse(&engine.Request{Action: p.Action, Resource: p.Resource, Detail: p.Detail, Unknown: p.Unknown, Writes: true, Summary: "unreadable message"}, d)
+	return failure(id, refusal.Code, refusal.Message, told{Reasons: d.Reasons, DecisionID: d.DecisionID, Hint: d.Hint}), http.StatusBadRequest
+}
+
+func (x *exchange) write(status int, body []byte) {
+	h := x.w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	x.w.WriteHeader(status)
+	_, _ = x.w.Write(body)
+}
+
+// passed are headers of an agent that the server gets.
+var passed = []string{"Mcp-Protocol-Version", "Mcp-Session-Id", "Mcp-Method", "Mcp-Name", "User-Agent"}
+
+// request is one to the server, with the gateway's credential and without the
+// agent's.
+func (x *exchange) request(ctx context.Context, body []byte) (*http.Request, error) {
+	out, err := http.NewRequestWithContext(ctx, x.r.Method, x.t.Upstream, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range x.r.Header {
+		if strings.HasPrefix(name, "Mcp-Param-") {
+			out.Header[name] = values
+		}
+	}
+	for _, name := range passed {
+		if v := x.r.Header.Get(name); v != "" {
+			out.Header.Set(name, v)
+		}
+	}
+	if x.r.Method == http.MethodPost {
+		out.Header.Set("Content-Type", "application/json")
+		out.Header.Set("Accept", "application/json, text/event-stream")
+	} else {
+		out.Header.Set("Accept", "text/event-stream")
+	}
+	out.Header.Set("Accept-Encoding", "identity")
+	x.scrub = func(r io.Reader) io.Reader { return r }
+	if x.t.Credential != nil {
+		if x.scrub, err = x.t.Credential.Add(out); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// end records how a call ended, once.
+func (c *call) end(o engine.Outcome) {
+	if !c.ended {
+		c.ended = true
+		o.Bytes = c.bytes
+		c.turn.Done(o)
+	}
+}
+
+func shorten(s string) string {
+	const most = 300
+	if len(s) > most {
+		s = s[:most] + "…"
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
