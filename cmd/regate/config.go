@@ -136,6 +136,14 @@ func deepProblems(cfg *config.Config, known []config.Problem) []config.Problem {
 	}
 	_, _, err := httpParts(cfg)
 	bad("http", err)
+	for i, t := range cfg.MCP.Targets {
+		_, err := mcpTarget(t)
+		bad(fmt.Sprintf("mcp.targets[%d]", i), err)
+	}
+	for i, l := range cfg.MCP.Listeners {
+		_, err := mcpTLS(l, quiet)
+		bad(fmt.Sprintf("mcp.listeners[%d]", i), err)
+	}
 	for i, l := range cfg.HTTP.Listeners {
 		_, err := httpTLS(l, quiet)
 		bad(fmt.Sprintf("http.listeners[%d]", i), err)

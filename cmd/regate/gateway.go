@@ -30,6 +30,7 @@ import (
 	"github.com/regate-dev/regate/engine/usage"
 	httpproxy "github.com/regate-dev/regate/proxies/http"
 	"github.com/regate-dev/regate/proxies/kubernetes"
+	"github.com/regate-dev/regate/proxies/mcp"
 	"github.com/regate-dev/regate/proxies/postgres"
 )
 
@@ -44,6 +45,7 @@ type gateway struct {
 	postgresListeners []postgres.Listener
 	clusterListeners  []kubernetes.Listener
 	httpListeners     []httpproxy.Listener
+	mcpListeners      []mcp.Listener
 
 	state       *state.State
 	journal     *record.Journal
@@ -57,6 +59,7 @@ type gateway struct {
 	postgres    *postgres.Server
 	kubernetes  *kubernetes.Server
 	http        *httpproxy.Server
+	mcp         *mcp.Server
 	admin       *console.Console // nil when it is off
 	metrics     *prometheus.Registry
 
@@ -96,7 +99,7 @@ func openGateway(ctx context.Context, cfg *config.Config, log *logrus.Logger, ta
 	}()
 	for _, step := range []func(context.Context) error{
 		g.listen, g.openState, func(ctx context.Context) error { return g.openRecord(ctx, takeover) },
-		g.openIdentity, g.openPolicy, g.openGate, g.openPostgres, g.openKubernetes, g.openHTTP, g.openAdmin, g.registerMetrics,
+		g.openIdentity, g.openPolicy, g.openGate, g.openPostgres, g.openKubernetes, g.openHTTP, g.openMCP, g.openAdmin, g.registerMetrics,
 	} {
 		if err := step(ctx); err != nil {
 			return g, err
@@ -150,6 +153,17 @@ func (g *gateway) listen(ctx context.Context) error {
 			return err
 		}
 		g.httpListeners = append(g.httpListeners, httpproxy.Listener{Net: ln, TLS: secure, Targets: l.Targets, Forward: l.Forward})
+	}
+	for _, l := range g.cfg.MCP.Listeners {
+		secure, err := mcpTLS(l, g.log)
+		if err != nil {
+			return err
+		}
+		ln, err := open(l.Address)
+		if err != nil {
+			return err
+		}
+		g.mcpListeners = append(g.mcpListeners, mcp.Listener{Net: ln, TLS: secure, Targets: l.Targets, Origins: l.Origins})
 	}
 	if !g.cfg.Admin.Enabled() {
 		return nil

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -108,22 +107,9 @@ func (c *inputMCP) known(cmd *cobra.Command) (map[string]*message.Tool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the tools: %w", err)
 	}
-	var list struct {
-		Result struct {
-			Tools []json.RawMessage `json:"tools"`
-		} `json:"result"`
-		Tools []json.RawMessage `json:"tools"`
-	}
-	if err := json.Unmarshal(raw, &list); err != nil || len(list.Tools)+len(list.Result.Tools) == 0 {
-		return nil, fmt.Errorf(`read the tools: %s does not hold {"tools": […]} or an answer to tools/list`, plainText(c.tools))
-	}
-	out := map[string]*message.Tool{}
-	for _, t := range append(list.Tools, list.Result.Tools...) {
-		tool, err := message.ReadTool(t)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", plainText(c.tools), err)
-		}
-		out[tool.Name] = tool
+	out, err := mcp.ReadTools(raw)
+	if err != nil {
+		return nil, fmt.Errorf("read the tools: %s: %w", plainText(c.tools), err)
 	}
 	return out, nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/regate-dev/regate/engine/config"
 	httpproxy "github.com/regate-dev/regate/proxies/http"
 	"github.com/regate-dev/regate/proxies/kubernetes"
+	"github.com/regate-dev/regate/proxies/mcp"
 	"github.com/regate-dev/regate/proxies/postgres"
 )
 
@@ -93,7 +94,7 @@ Health is at http://<admin.address>/healthz and /readyz, metrics at /metrics.`,
 func (g *gateway) run(ctx context.Context, signals <-chan os.Signal) error {
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	failed := make(chan error, len(g.postgresListeners)+len(g.clusterListeners)+len(g.httpListeners)+1)
+	failed := make(chan error, len(g.postgresListeners)+len(g.clusterListeners)+len(g.httpListeners)+len(g.mcpListeners)+1)
 	for _, l := range g.postgresListeners {
 		g.log.WithField("address", l.Net.Addr().String()).WithField("tls", l.Front.TLS != nil).Info("listening for PostgreSQL")
 		g.serving.Go(func() {
@@ -118,6 +119,14 @@ func (g *gateway) run(ctx context.Context, signals <-chan os.Signal) error {
 		g.log.WithField("address", l.Net.Addr().String()).WithField("tls", l.TLS != nil).Info(what)
 		g.serving.Go(func() {
 			if err := g.http.Serve(ctx, l); err != nil && !errors.Is(err, httpproxy.ErrClosed) {
+				failed <- fmt.Errorf("listener %s: %w", l.Net.Addr(), err)
+			}
+		})
+	}
+	for _, l := range g.mcpListeners {
+		g.log.WithField("address", l.Net.Addr().String()).WithField("tls", l.TLS != nil).Info("listening for MCP")
+		g.serving.Go(func() {
+			if err := g.mcp.Serve(ctx, l); err != nil && !errors.Is(err, mcp.ErrClosed) {
 				failed <- fmt.Errorf("listener %s: %w", l.Net.Addr(), err)
 			}
 		})
@@ -169,6 +178,7 @@ func (g *gateway) drain(ctx context.Context, signals <-chan os.Signal) {
 		proxies.Go(func() { g.postgres.Shutdown(hard) })
 		proxies.Go(func() { g.kubernetes.Shutdown(hard) })
 		proxies.Go(func() { g.http.Shutdown(hard) })
+		proxies.Go(func() { g.mcp.Shutdown(hard) })
 		proxies.Wait()
 		close(done)
 	}()

@@ -91,6 +91,9 @@ func (g *gateway) status() any {
 	for _, l := range g.clusterListeners {
 		s.Listeners = append(s.Listeners, listenerStatus{"kubernetes", l.Net.Addr().String(), l.TLS != nil, l.Targets})
 	}
+	for _, l := range g.mcpListeners {
+		s.Listeners = append(s.Listeners, listenerStatus{"mcp", l.Net.Addr().String(), l.TLS != nil, l.Targets})
+	}
 	for _, l := range g.httpListeners {
 		what := "http"
 		if l.Forward {
@@ -100,6 +103,9 @@ func (g *gateway) status() any {
 	}
 	for _, t := range g.cfg.Targets {
 		s.Targets = append(s.Targets, targetStatus{t.Name, t.Protocol, t.Labels})
+	}
+	for _, t := range g.cfg.MCP.Targets {
+		s.Targets = append(s.Targets, targetStatus{t.Name, "mcp", t.Labels})
 	}
 	for _, t := range g.cfg.HTTP.Targets {
 		s.Targets = append(s.Targets, targetStatus{t.Name, "http", t.Labels})

@@ -100,6 +100,7 @@ func (c *checker) fill() {
 		}
 	}
 	c.fillHTTP()
+	c.fillMCP()
 	for i := range cfg.Targets {
 		t := &cfg.Targets[i]
 		if t.Protocol != "postgres" {
@@ -132,6 +133,7 @@ func (c *checker) check() {
 	c.checkListeners()
 	c.checkKubernetesListeners()
 	c.checkHTTP()
+	c.checkMCP()
 	c.checkAddresses()
 }
 
@@ -292,6 +294,9 @@ func (c *checker) checkAddresses() {
 	}
 	for i, l := range c.cfg.HTTP.Listeners {
 		all = append(all, at{fmt.Sprintf("http.listeners[%d].address", i), l.Address})
+	}
+	for i, l := range c.cfg.MCP.Listeners {
+		all = append(all, at{fmt.Sprintf("mcp.listeners[%d].address", i), l.Address})
 	}
 	for i, a := range all {
 		for _, b := range all[:i] {

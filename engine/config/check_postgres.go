@@ -18,7 +18,7 @@ var ownSettings = []string{
 }
 
 func (c *checker) checkTargets() {
-	if len(c.cfg.Targets)+len(c.cfg.HTTP.Targets)+len(c.cfg.HTTP.Listeners) == 0 && !c.blamed("targets") {
+	if len(c.cfg.Targets)+len(c.cfg.HTTP.Targets)+len(c.cfg.HTTP.Listeners)+len(c.cfg.MCP.Targets)+len(c.cfg.MCP.Listeners) == 0 && !c.blamed("targets") {
 		c.fail("targets", IDMissing, "no target: there is nothing behind the gateway", "name at least one")
 	}
 	var names []string
@@ -59,7 +59,7 @@ func (c *checker) checkTargets() {
 
 // reachable reports whether any listener serves a target.
 func (c *checker) reachable(t Target) bool {
-	if len(c.cfg.Postgres.Listeners)+len(c.cfg.Kubernetes.Listeners)+len(c.cfg.HTTP.Listeners) == 0 {
+	if len(c.cfg.Postgres.Listeners)+len(c.cfg.Kubernetes.Listeners)+len(c.cfg.HTTP.Listeners)+len(c.cfg.MCP.Listeners) == 0 {
 		return true // reported once, as the missing listener
 	}
 	if t.Protocol == "kubernetes" {
@@ -154,7 +154,7 @@ func (c *checker) checkRole(key string, t Target) {
 
 func (c *checker) checkListeners() {
 	listeners := c.cfg.Postgres.Listeners
-	if len(listeners)+len(c.cfg.Kubernetes.Listeners)+len(c.cfg.HTTP.Listeners) == 0 && !c.blamed("postgres.listeners") && !c.blamed("kubernetes.listeners") {
+	if len(listeners)+len(c.cfg.Kubernetes.Listeners)+len(c.cfg.HTTP.Listeners)+len(c.cfg.MCP.Listeners) == 0 && !c.blamed("postgres.listeners") && !c.blamed("kubernetes.listeners") {
 		c.fail("postgres.listeners", IDMissing, "no listener: agents have nowhere to connect", "give at least one address")
 	}
 	for i, l := range listeners {

@@ -27,6 +27,7 @@ type Config struct {
 	Postgres     Postgres      `key:"postgres" doc:"where agents connect with the PostgreSQL protocol"`
 	Kubernetes   Kubernetes    `key:"kubernetes" print:"given" doc:"where agents connect with the Kubernetes API"`
 	HTTP         HTTP          `key:"http" print:"given" doc:"HTTP APIs, and the forward proxy"`
+	MCP          MCP           `key:"mcp" print:"given" doc:"servers of the Model Context Protocol"`
 	Targets      []Target      `key:"targets" doc:"the systems behind the gateway"`
 	DrainTimeout time.Duration `key:"drain_timeout" default:"30s" flag:"true" doc:"how long SIGTERM waits for sessions to end by themselves"`
 

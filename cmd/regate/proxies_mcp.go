@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/regate-dev/regate/engine/config"
+	"github.com/regate-dev/regate/engine/input"
+	"github.com/regate-dev/regate/proxies/mcp"
+)
+
+// mcpTarget translates one MCP target of the configuration. Its files are read
+// here.
+func mcpTarget(t config.MCPTarget) (mcp.Target, error) {
+	out := mcp.Target{Name: t.Name, Labels: t.Labels, Path: t.Path, Upstream: t.Upstream}
+	var err error
+	if out.TLS, err = httpClientTLS(t.TLS); err != nil {
+		return out, fmt.Errorf("target %q: %w", t.Name, err)
+	}
+	if out.Egress.Networks, err = networks(t.Networks); err != nil {
+		return out, fmt.Errorf("target %q: %w", t.Name, err)
+	}
+	if t.Credential.IsSet() {
+		out.Credential = httpCredential(t.Credential)
+	}
+	if t.ApprovedTools == "" {
+		return out, nil
+	}
+	raw, err := os.ReadFile(t.ApprovedTools)
+	if err == nil {
+		out.Approved, err = mcp.ReadTools(raw)
+	}
+	if err != nil {
+		return out, fmt.Errorf("target %q: %s: %w", t.Name, t.ApprovedTools, err)
+	}
+	return out, nil
+}
+
+func mcpTLS(l config.MCPListener, log logrus.FieldLogger) (*tls.Config, error) {
+	if !l.TLS.Enabled() {
+		return nil, nil
+	}
+	conf, err := serverTLS(l.TLS, log)
+	if err != nil {
+		return nil, fmt.Errorf("listener %s: %w", l.Address, err)
+	}
+	return conf, nil
+}
+
+func (g *gateway) openMCP(context.Context) error {
+	var targets []mcp.Target
+	var errs []error
+	for _, t := range g.cfg.MCP.Targets {
+		target, err := mcpTarget(t)
+		errs = append(errs, err)
+		targets = append(targets, target)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	keyring, err := g.keyring()
+	if err != nil {
+		return err
+	}
+	var issuers []string
+	for _, i := range g.cfg.Identity.Issuers {
+		issuers = append(issuers, i.URL)
+	}
+	g.mcp, err = mcp.New(mcp.Config{
+		Gate: g.gate, Keyring: keyring, Targets: targets, Issuers: issuers,
+		Reads:  func(path ...string) bool { return g.policy.Reads(input.MCP, path...) },
+		Logger: g.log.WithField("component", "mcp"),
+	})
+	return err
+}
