@@ -226,8 +226,11 @@ func textDenial(err error) *engine.Denial {
 	case errors.As(err, &denial):
 	case errors.As(err, &bad):
 		denial = &engine.Denial{Reasons: []string{string(bad.Reason)}, Message: bad.Message, Hint: "regate only forwards what it can read; it reads the SQL of PostgreSQL 16."}
-		if bad.Reason != analyze.ReasonParse {
+		switch bad.Reason {
+		case analyze.ReasonTooLong, analyze.ReasonTooDeep:
 			denial.Hint = "Send smaller or simpler statements."
+		case analyze.ReasonInvalidUTF8:
+			denial.Hint = "Send the statement in UTF-8."
 		}
 	}
 	return denial

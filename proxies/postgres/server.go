@@ -198,7 +198,7 @@ func (s *Server) connection(ctx context.Context, conn net.Conn, l Listener, full
 	}
 	t := s.route(l, client)
 	if t == nil {
-		refuse("3D000", ReasonNoTarget, fmt.Sprintf("database %q does not exist behind this gateway", client.Database), "use one of the configured database names")
+		refuse("3D000", ReasonNoTarget, fmt.Sprintf("database %q does not exist behind this gateway", client.Database), "Use one of the configured database names.")
 		return
 	}
 	log = log.WithField("target", t.Name)

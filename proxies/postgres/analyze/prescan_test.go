@@ -137,6 +137,40 @@ func TestHostile(t *testing.T) {
 	t.Logf("%d refused, %d analysed", refused, analysed)
 }
 
+// TestCommentsSideBySide holds that text is refused that the C scanner would
+// read over and over, and that what people write is not.
+func TestCommentsSideBySide(t *testing.T) {
+	many := func(s string) string { return strings.Repeat(s, 1_000_000/len(s)) }
+	refused := map[string]string{
+		"nested":         strings.Repeat("/*", 200_000) + strings.Repeat("*/", 200_000) + "SELECT 1",
+		"never closed":   many("/*"),
+		"empty":          many("/**/") + "SELECT 1",
+		"at the end":     "SELECT 1" + many("/*-*/"),
+		"in a statement": "SELECT 1" + many("/**/") + "+ 1",
+		"after a word":   strings.Repeat("a /**/", 1999) + many("/*="),
+		"many runs":      many(strings.Repeat("/**/", 1_000) + "\n"),
+	}
+	for name, sql := range refused {
+		var bad *ParseError
+		if err := prescan(sql, New(Options{}).options); !errors.As(err, &bad) || bad.Reason != ReasonTooDeep {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	taken := map[string]string{
+		"banner":          strings.Repeat("/*"+strings.Repeat("*", 200)+"*/\n-- "+strings.Repeat("=", 200)+"\n", 2_000) + "SELECT 1",
+		"a hundred":       strings.Repeat("/**/", 100) + "SELECT 1",
+		"one long":        "/*" + many("*") + "*/ SELECT 1",
+		"with a space":    many("/* a */ ") + "SELECT 1",
+		"within a string": "SELECT '" + many("/*") + "'",
+		"of a line":       "-- " + many("/*") + "\nSELECT 1",
+	}
+	for name, sql := range taken {
+		if err := prescan(sql, New(Options{}).options); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // nodeDepth is how deep nodes lie within nodes in a parse tree.
 func nodeDepth(m proto.Message) int {
 	deepest := 0

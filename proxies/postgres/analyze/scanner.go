@@ -8,6 +8,9 @@ import "strings"
 type scanner struct {
 	text string
 	at   int
+
+	runEnd  int // where the run of operator characters around the last comment's opening ends
+	rescans int // characters that scan.l reads more than once, see opening
 }
 
 type tokenKind uint8
@@ -107,12 +110,12 @@ func (s *scanner) skip() {
 		case c == '-' && s.peek(1) == '-':
 			s.line()
 		case c == '/' && s.peek(1) == '*':
-			s.at += 2
+			s.opening()
 			for nested := 1; nested > 0 && s.at < len(s.text); {
 				switch {
 				case s.peek(0) == '/' && s.peek(1) == '*':
 					nested++
-					s.at += 2
+					s.opening()
 				case s.peek(0) == '*' && s.peek(1) == '/':
 					nested--
 					s.at += 2
@@ -124,6 +127,21 @@ func (s *scanner) skip() {
 			return
 		}
 	}
+}
+
+// opening passes the opening of a block comment. scan.l reads the whole run of
+// operator characters that begins there and gives back all but two of them, so
+// comments that stand side by side cost it the square of their length: 1 MiB of
+// them is minutes in C, where nothing can end it.
+func (s *scanner) opening() {
+	if s.at >= s.runEnd {
+		s.runEnd = s.at
+		for s.runEnd < len(s.text) && isOperator(s.text[s.runEnd]) {
+			s.runEnd++
+		}
+	}
+	s.rescans += s.runEnd - s.at
+	s.at += 2
 }
 
 func (s *scanner) line() {
