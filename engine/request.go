@@ -61,6 +61,28 @@ func (s *Session) Peek(ctx context.Context, req *Request) (denial *Denial) {
 	return turn.denial()
 }
 
+// Would says what a request would be denied for, nil when it would be allowed or
+// held. Nothing is counted or recorded: it answers an agent that asks what it
+// may do.
+func (s *Session) Would(ctx context.Context, req *Request) (denial *Denial) {
+	defer func() {
+		if p := recover(); p != nil {
+			denial = &Denial{Reasons: []string{ReasonInternal}, Message: "regate failed while deciding"}
+		}
+	}()
+	turn := s.newTurn(req, input.StageRequest)
+	defer s.takeBack(turn)
+	if a := s.spending(); a != nil {
+		turn.doc.Usage = spent(a.Count(usage.Counts{}))
+	}
+	if turn.Ruling = s.gate.cfg.Policy.Evaluate(ctx, turn.doc); turn.Ruling.Effect != policy.Deny {
+		return nil
+	}
+	denial = turn.denial()
+	denial.DecisionID = ""
+	return denial
+}
+
 // Refuse records that the proxy itself refused a request: what it could not
 // read, or what no policy may allow.
 func (s *Session) Refuse(req *Request, d *Denial) {

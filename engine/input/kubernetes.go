@@ -91,6 +91,7 @@ type KubernetesContainer struct {
 
 // KubernetesRequest is `input.kubernetes`.
 type KubernetesRequest struct {
+	Text    string              `json:"text"` // one line for people: "delete pods default/p1"
 	Method  string              `json:"method"`
 	Path    string              `json:"path"`    // decoded, as it is sent on
 	Query   map[string][]string `json:"query"`   // decoded, as it is sent on

@@ -79,12 +79,6 @@ func must(t testing.TB, err error) {
 	}
 }
 
-type settings struct {
-	policy string
-	target func(*kubernetes.Target)
-	plain  bool
-}
-
 func start(t testing.TB, rego string, change ...func(*kubernetes.Target)) *gateway {
 	t.Helper()
 	ctx := t.Context()

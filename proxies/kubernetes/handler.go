@@ -195,6 +195,9 @@ func (s *Server) decided(ctx context.Context, w http.ResponseWriter, hr *http.Re
 		s.stream(ctx, w, hr, session, t, turn, r)
 		return
 	}
+	if s.review(ctx, w, session, turn, r) {
+		return
+	}
 	resp, err := s.forward(ctx, session, t, turn, r, raw)
 	if err != nil {
 		d := s.unreachable(ctx, session, t, turn, err)

@@ -78,6 +78,10 @@ func TestKubectl(t *testing.T) {
 	run("Server Version", "version")
 	run("KIND", "explain", "pod")
 	run("secret \"db\" deleted", "-n", ns, "delete", "secret", "db")
+	run("yes", "auth", "can-i", "list", "pods", "-n", ns)
+	if out, err := agent("auth", "can-i", "delete", "namespaces"); err == nil || !strings.HasPrefix(out, "no - regate: namespaces stay") && !strings.Contains(out, "\nno - regate: namespaces stay") {
+		t.Errorf("can-i delete namespaces: %v %s", err, out)
+	}
 	out, err := agent("delete", "namespace", ns)
 	if err == nil || !strings.Contains(out, "namespaces stay. ask the owner (test/no-delete") {
 		t.Errorf("delete namespace: %v\n%s", err, out)

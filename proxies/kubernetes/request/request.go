@@ -122,6 +122,7 @@ func Decode(raw Raw, o Options) (*Request, *Refusal) {
 		return nil, refusal
 	}
 	r.contents(info, b, o.Fingerprint)
+	r.Detail.Text = r.Summary()
 	return r, nil
 }
 
@@ -195,7 +196,8 @@ func Unread(raw Raw) input.KubernetesRequest {
 	path, _, _ := strings.Cut(raw.Target, "?")
 	path = path[:min(len(path), most)]
 	return input.KubernetesRequest{
-		Method: raw.Method[:min(len(raw.Method), 32)], Path: strings.ToValidUTF8(path, "\uFFFD"), Query: map[string][]string{}, Accept: []string{},
+		Text:   "unread: " + strings.ToValidUTF8(raw.Method[:min(len(raw.Method), 32)]+" "+path, "\uFFFD"),
+		Method: strings.ToValidUTF8(raw.Method[:min(len(raw.Method), 32)], "\uFFFD"), Path: strings.ToValidUTF8(path, "\uFFFD"), Query: map[string][]string{}, Accept: []string{},
 		Options: input.KubernetesOptions{DryRun: []string{}}, Ports: []int64{},
 		Body: input.KubernetesBody{Format: "unknown", Bytes: int64(len(raw.Body))},
 	}
