@@ -62,6 +62,11 @@ demo: ## show regate at work; KEEP=1 leaves it running
 	@go build -trimpath -buildvcs=false -o build/regate-demo ./cmd/demo
 	@exec build/regate-demo
 
+.PHONY: conformance-mcp
+conformance-mcp: ## the official MCP conformance suite, directly and through regate
+	@.ci/setup compiler node npm
+	.ci/conformance-mcp
+
 .PHONY: fuzz
 fuzz: ## run every fuzz test for FUZZTIME (30s); FUZZ=regexp chooses
 	@.ci/setup compiler
