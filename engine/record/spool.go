@@ -102,7 +102,7 @@ func (f *spoolFile) load(each func(e Event, encoded []byte)) error {
 // add appends an event to what the next flush writes.
 func (f *spoolFile) add(seq uint64, encoded []byte) {
 	if f.tail == nil {
-		f.tail = tails.Get().([]byte)
+		f.tail = (*tails.Get().(*[]byte))[:0]
 	}
 	f.tail = append(f.tail, encoded...)
 	f.seq = seq
@@ -136,7 +136,8 @@ func (f *spoolFile) flush() error {
 	}
 	f.size += int64(len(f.tail))
 	if cap(f.tail) <= 4<<20 {
-		tails.Put(f.tail[:0]) //nolint:staticcheck // a slice's header is small beside its growth
+		tail := f.tail
+		tails.Put(&tail)
 	}
 	f.tail = nil
 	return nil
@@ -144,7 +145,7 @@ func (f *spoolFile) flush() error {
 
 // tails are buffers for what is not yet on disk: sessions that are at rest
 // have none.
-var tails = sync.Pool{New: func() any { return make([]byte, 0, 4<<10) }}
+var tails = sync.Pool{New: func() any { return new([]byte) }}
 
 // truncate cuts the file behind the event that ends at size.
 func (f *spoolFile) truncate(size int64, seq uint64) error {

@@ -89,7 +89,6 @@ type coverer struct {
 	hits               []int64
 	asked              map[[2]string]int64 // decisions by protocol and target
 	none               *group
-	verbs              counts
 	agents             map[string]*Agent
 	others             Agent
 	fields             map[string]map[string]bool // protocol → paths that inputs have

@@ -135,11 +135,3 @@ func freeKeys(key string) bool {
 
 // decided reports whether the Set is what decided v.
 func (j *judge) decided(v *verdict) bool { return v.digests != "" && v.digests == j.digests }
-
-// describe is a short account of a verdict's failure.
-func (v *verdict) describe() string {
-	if len(v.errors) == 0 {
-		return strings.Join(v.ids(), ", ")
-	}
-	return fmt.Sprintf("%s: %s", strings.Join(v.ids(), ", "), firstLine(v.errors[0]))
-}

@@ -76,15 +76,13 @@ func describe(r *rule) string {
 
 // domain is what one place of the input can still be.
 type domain struct {
-	in           []*ast.Term // nil: anything
-	inExpr       *ast.Expr
-	not          []*ast.Term
-	notExpr      *ast.Expr
-	truthy       *ast.Expr
-	falsy        *ast.Expr
-	low, high    float64
-	lowX, highX  bool // the bound itself is excluded
-	compareExprs []*ast.Expr
+	in          []*ast.Term // nil: anything
+	inExpr      *ast.Expr
+	not         []*ast.Term
+	truthy      *ast.Expr
+	falsy       *ast.Expr
+	low, high   float64
+	lowX, highX bool // the bound itself is excluded
 }
 
 // contradiction returns why no input can meet a way, nil where one may.
