@@ -3,9 +3,7 @@ package backtest
 import (
 	"context"
 	"crypto/sha256"
-	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/open-policy-agent/opa/v1/topdown"
