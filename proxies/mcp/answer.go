@@ -123,6 +123,9 @@ func (x *exchange) whole(in io.Reader, resp *http.Response) {
 	if err == nil {
 		out, err = x.messages(raw)
 	}
+	if err == nil && out == nil {
+		err = errors.New("it answers nothing that was asked")
+	}
 	if err != nil {
 		x.broken(err, false)
 		return

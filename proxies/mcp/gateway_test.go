@@ -40,7 +40,14 @@ type gateway struct {
 	t      testing.TB
 	issuer *identitytest.Issuer
 	url    string
+	desk   *approval.Desk
 	log    *logged
+}
+
+func (g *gateway) approve(id, by string) {
+	g.t.Helper()
+	_, err := g.desk.Approve(g.t.Context(), id, approval.Identity{Subject: input.Principal{ID: by, Issuer: g.issuer.URL}}, "")
+	must(g.t, err)
 }
 
 type logged struct {
@@ -96,6 +103,7 @@ func start(t testing.TB, rego, upstream string, change ...func(*mcp.Target)) *ga
 	desk, err := approval.Open(ctx, approval.Options{KV: kv})
 	must(t, err)
 	t.Cleanup(desk.Close)
+	g.desk = desk
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	must(t, err)
 	journalLog, err := record.OpenLog(t.TempDir(), record.LogOptions{})

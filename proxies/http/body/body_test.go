@@ -181,7 +181,7 @@ func TestEvents(t *testing.T) {
 // A secret that a model tells piece by piece is masked at every way to split
 // it, and what is around it arrives.
 func TestEventsCarryPieces(t *testing.T) {
-	text := "Write to jane.roe@example.com, please. " + strings.Repeat("And then some more words. ", 300)
+	text := "Write to jane.roe@example.com, please. " + strings.Repeat("And then some more words. ", 60)
 	openai := func(piece string) any {
 		return map[string]any{"id": "x", "choices": []any{map[string]any{"index": 0, "delta": map[string]any{"content": piece}}}}
 	}
@@ -192,7 +192,7 @@ func TestEventsCarryPieces(t *testing.T) {
 		return map[string]any{"type": "response.output_text.delta", "item_id": "m", "output_index": 0, "delta": piece}
 	}
 	for name, event := range map[string]func(string) any{"openai": openai, "anthropic": anthropic, "responses": responses} {
-		for cut := 1; cut < 40; cut++ {
+		for _, cut := range []int{1, 2, 3, 7, 13, 20, 21, 64} {
 			var in strings.Builder
 			for rest := text; rest != ""; {
 				n := min(cut, len(rest))
