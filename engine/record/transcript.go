@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -170,6 +171,11 @@ func (t *Transcript) request(r Request) *TurnView {
 		if in.Part != 0 {
 			raw = t.parts[in.Part]
 		}
+		switch in.Key {
+		case "http", "mcp":
+			v.Text = requestLine(raw)
+			continue
+		}
 		var w struct {
 			Verb       string   `json:"verb"`
 			TableNames []string `json:"table_names"`
@@ -193,6 +199,35 @@ func (t *Transcript) request(r Request) *TurnView {
 		}
 	}
 	return v
+}
+
+// requestLine is what a request over HTTP asked for, in one line.
+func requestLine(raw []byte) string {
+	var w struct {
+		Method, Scheme, Host string
+		Port                 int
+		RawPath              string          `json:"raw_path"`
+		RawQuery             string          `json:"raw_query"`
+		Params               json.RawMessage `json:"params"`
+	}
+	if json.Unmarshal(raw, &w) != nil || w.Method == "" {
+		return ""
+	}
+	if w.Host == "" { // MCP
+		if len(w.Params) == 0 || string(w.Params) == "null" || string(w.Params) == "{}" {
+			return w.Method
+		}
+		return w.Method + " " + string(w.Params)
+	}
+	line := w.Method + " " + w.Scheme + "://" + w.Host
+	if w.Port != 80 && w.Scheme == "http" || w.Port != 443 && w.Scheme == "https" {
+		line += ":" + strconv.Itoa(w.Port)
+	}
+	line += w.RawPath
+	if w.RawQuery != "" {
+		line += "?" + w.RawQuery
+	}
+	return line
 }
 
 func readReasons(raw []byte) []ReasonView {

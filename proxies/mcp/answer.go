@@ -141,9 +141,14 @@ func (x *exchange) whole(in io.Reader, resp *http.Response) {
 func (x *exchange) broken(err error, begun bool) {
 	d := &engine.Denial{Reasons: []string{ReasonAnswer}, Message: "the server's answer cannot be read", Hint: "Tell the gateway's operator."}
 	var denial *engine.Denial
-	switch {
+	switch why := x.session.Ended(); {
 	case errors.As(err, &denial):
 		d = denial
+	case why != nil:
+		copied := *why
+		d = &copied
+	case x.ctx.Err() != nil:
+		d = &engine.Denial{Reasons: []string{engine.ReasonCancelled}, Message: "the agent went away"}
 	case errors.Is(err, errLimit):
 		d = &engine.Denial{Reasons: []string{ReasonLimit}, Message: "the answer is longer than the policy lets it be", Hint: "Ask for less."}
 	default:
