@@ -81,6 +81,12 @@ func must(t testing.TB, err error) {
 
 func start(t testing.TB, rego string, change ...func(*kubernetes.Target)) *gateway {
 	t.Helper()
+	return startWith(t, rego, nil, change...)
+}
+
+// startWith is start with folders of policies beside the policy.
+func startWith(t testing.TB, rego string, packs []string, change ...func(*kubernetes.Target)) *gateway {
+	t.Helper()
 	ctx := t.Context()
 	g := &gateway{t: t, cluster: kubetest.Shared(t), issuer: identitytest.New(t), log: &logged{}}
 	logger := logrus.New()
@@ -118,7 +124,7 @@ func start(t testing.TB, rego string, change ...func(*kubernetes.Target)) *gatew
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, "policy.rego"), []byte(rego), 0o600))
 	must(t, os.WriteFile(filepath.Join(dir, ".manifest"), []byte(`{"revision":"1","roots":["regate/policies/test"]}`), 0o600))
-	policies, err := policy.New(ctx, policy.Config{Bundles: []policy.Bundle{{Name: "test", Paths: []string{dir}}}, Logger: logger})
+	policies, err := policy.New(ctx, policy.Config{Bundles: []policy.Bundle{{Name: "test", Paths: append([]string{dir}, packs...)}}, Logger: logger})
 	must(t, err)
 	t.Cleanup(func() { _ = policies.Close(context.Background()) })
 	if err := policies.Ready(); err != nil {
