@@ -51,6 +51,10 @@ func (g *guardedConn) Read(p []byte) (int, error) {
 // violation returns what was found, nil when nothing was.
 func (g *guardedConn) violation() *request.Refusal { return g.found.Load() }
 
+// release ends the guard: the connection is no longer one of HTTP/1. Nothing
+// may read from it meanwhile.
+func (g *guardedConn) release() { g.state, g.head = blind, nil }
+
 func (g *guardedConn) fail(err error) {
 	g.state, g.head = blind, nil
 	var refusal *request.Refusal
@@ -104,10 +108,6 @@ func (g *guardedConn) line() {
 			return
 		}
 		if !bytes.HasSuffix(g.head, []byte("\r\n\r\n")) {
-			return
-		}
-		if bytes.HasPrefix(g.head, []byte("CONNECT ")) {
-			g.state, g.head = blind, nil // what follows is not HTTP
 			return
 		}
 		framing, err := request.CheckHead(g.head)

@@ -29,6 +29,7 @@ type exchange struct {
 	path    string // raw, as the upstream will see it
 	query   string // raw
 	token   string
+	header  string // that the token came in
 	proxied bool
 	secure  bool // the agent's connection has TLS
 
@@ -112,7 +113,7 @@ func (x *exchange) refuse(err error) {
 }
 
 // bodyPaths are what a policy reads that has to do with a body.
-var bodyPaths = [][]string{{"http", "body"}, {"http", "findings"}, {"action", "secrets"}, {"action", "graphql"}, {"action", "writes"}, {"action", "opaque"}, {"action", "body"}, {"resource", "body_names"}, {"resource", "field_names"}}
+var bodyPaths = [][]string{{"http", "body"}, {"http", "findings"}, {"action", "secrets"}, {"action", "graphql"}, {"action", "opaque"}, {"action", "body"}, {"resource", "body_names"}, {"resource", "field_names"}}
 
 func (s *Server) readsAny(paths [][]string) bool {
 	for _, p := range paths {
@@ -156,7 +157,8 @@ func (x *exchange) dropOwn() {
 	for _, name := range []string{"Regate-Purpose", "Regate-Ticket", "Regate-Task", "Regate-Step"} {
 		x.req.Header.Del(name)
 	}
-	// A token for the gateway is for nobody else.
+	// A token for the gateway is for nobody else, in whatever form it came.
+	x.req.Header.Del(x.header)
 	for name, values := range x.req.Header {
 		for _, v := range values {
 			if x.token != "" && strings.Contains(v, x.token) {
@@ -169,7 +171,7 @@ func (x *exchange) dropOwn() {
 
 func (x *exchange) readBody() error {
 	limit := x.t.decoder.MaxBody()
-	needed := x.s.readsAny(bodyPaths)
+	needed := x.s.readsAny(bodyPaths) || x.req.GraphQL() && x.s.reads("action", "writes")
 	if x.r.ContentLength > limit {
 		if needed {
 			return request.TooLarge(limit)

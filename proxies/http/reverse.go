@@ -33,6 +33,7 @@ func (s *Server) reverseHandler(behind []*target, secure bool) http.Handler {
 		if _, ok := r.Header["Proxy-Authorization"]; ok {
 			name = "Proxy-Authorization"
 		}
+		x.header = name
 		if x.token, err = bearer(r.Header, name); err != nil {
 			deny(w, asDenial(err), false)
 			return

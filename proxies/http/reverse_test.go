@@ -57,6 +57,14 @@ deny contains {"id": "test/secrets", "msg": "no secrets leave"} if count(input.a
 	if got := g.do(token, "POST", "/pay", `{"sum": 5}`, "Content-Type", "application/json"); got.status != 200 || !strings.HasSuffix(got.body, "\n"+`{"sum": 5}`) {
 		t.Errorf("%d %s", got.status, got.body)
 	}
+	// The token is the password of Basic, for clients that know nothing else. It
+	// goes no further in that form either.
+	req, err := http.NewRequest("GET", g.url+"/orders", nil)
+	must(t, err)
+	req.SetBasicAuth("agent", token)
+	if got := send(t, g.client, req); got.status != 200 || strings.Contains(got.body, "Authorization") {
+		t.Errorf("%d %s", got.status, got.body)
+	}
 	for name, c := range map[string]struct {
 		answer answer
 		status int
@@ -78,6 +86,26 @@ deny contains {"id": "test/secrets", "msg": "no secrets leave"} if count(input.a
 		if c.answer.status != c.status || p["reason"] != c.reason {
 			t.Errorf("%s: %d %s", name, c.answer.status, c.answer.body)
 		}
+	}
+}
+
+// A body that no policy reads passes as it is, however large.
+func TestReverseUpload(t *testing.T) {
+	up := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		fmt.Fprintf(w, "%d %v %s", n, err, r.Header.Get("Content-Encoding"))
+	})
+	g := start(t, preamble+`allow contains {"id": "test/write"} if input.action.writes
+require_approval contains {"id": "test/ask", "from": ["subject:bob"], "wait": "0s"} if input.action.verb == "put"
+`, up.URL)
+	for _, size := range []int{0, 10, 1 << 20, 1<<20 + 1, 5 << 20} {
+		if got := g.do(g.token("alice"), "POST", "/upload", strings.Repeat("x", size), "Content-Encoding", "odd"); got.body != fmt.Sprintf("%d <nil> odd", size) {
+			t.Errorf("%d bytes: %d %s", size, got.status, got.body)
+		}
+	}
+	// What nobody could look at cannot be approved.
+	if got := g.do(g.token("alice"), "PUT", "/upload", strings.Repeat("x", 5<<20)); got.problem(t)["reason"] != httpproxy.ReasonBodyUnread {
+		t.Errorf("%d %s", got.status, got.body)
 	}
 }
 
@@ -303,6 +331,35 @@ func TestReverseSmuggling(t *testing.T) {
 				t.Errorf("%d, %d calls", resp.StatusCode, calls.Load()-before)
 			}
 		})
+	}
+	// A CONNECT that leads nowhere does not end the guard.
+	for _, address := range []string{g.url, g.proxy} {
+		before := calls.Load()
+		conn, err := net.Dial("tcp", strings.TrimPrefix(address, "http://"))
+		must(t, err)
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		r := bufio.NewReader(conn)
+		for i, raw := range []string{
+			"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n",
+			"POST http://" + strings.TrimPrefix(up.URL, "http://") + "/ HTTP/1.1\r\nHost: " + strings.TrimPrefix(up.URL, "http://") + "\r\nProxy-Authorization: Bearer " + token + "\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		} {
+			if _, err := conn.Write([]byte(raw)); err != nil {
+				break // it was closed, which is as good
+			}
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil {
+				break
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+			if resp.StatusCode < 400 {
+				t.Errorf("%s, message %d: %s", address, i, resp.Status)
+			}
+		}
+		if calls.Load() != before {
+			t.Errorf("%s: a request got through", address)
+		}
 	}
 	// And what is plain goes through, several on one connection.
 	conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))

@@ -28,7 +28,7 @@ func (s *Server) proxyHandler(secure bool) http.Handler {
 			deny(w, asDenial(err), true)
 			return
 		}
-		x := &exchange{s: s, w: w, r: r, t: s.forward, token: token, proxied: true, secure: secure}
+		x := &exchange{s: s, w: w, r: r, t: s.forward, token: token, header: "Proxy-Authorization", proxied: true, secure: secure}
 		if r.Method == http.MethodConnect {
 			s.connect(x)
 			return
@@ -127,6 +127,9 @@ func (s *Server) connect(x *exchange) {
 		deny(x.w, &engine.Denial{Reasons: []string{ReasonForwardOnly}, Message: "CONNECT needs HTTP/1.1"}, true)
 		return
 	}
+	if g, ok := conn.(*guardedConn); ok {
+		g.release()
+	}
 	_ = conn.SetDeadline(time.Now().Add(headerTimeout))
 	if _, err := conn.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
 		_ = conn.Close()
@@ -171,7 +174,7 @@ func (s *Server) tunnelHandler() http.Handler {
 			return
 		}
 		r.RemoteAddr = t.address
-		x := &exchange{s: s, w: w, r: r, t: s.forward, token: t.token, secure: t.secure, proxied: false}
+		x := &exchange{s: s, w: w, r: r, t: s.forward, token: t.token, header: "Proxy-Authorization", secure: t.secure, proxied: false}
 		var err error
 		x.origin, x.path, x.query, err = request.Target(r.RequestURI, r.Host, "https", false)
 		if err != nil {

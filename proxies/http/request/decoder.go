@@ -195,6 +195,10 @@ func (d *Decoder) isGraphQL(path string) bool {
 	return slices.Contains(d.opts.GraphQL, path)
 }
 
+// GraphQL reports whether the request is one to a GraphQL endpoint: what it
+// does is in its body.
+func (r *Request) GraphQL() bool { return r.decoder.isGraphQL(r.Resource.Path) }
+
 // Read takes the whole body, as it came, and reads it by its type. The error
 // is a *Refusal.
 func (r *Request) Read(body []byte) error {
