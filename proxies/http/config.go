@@ -88,6 +88,7 @@ const (
 	idleConnection = 2 * time.Minute
 	maxHeader      = 128 << 10 // bytes of a request's head
 	maxStreams     = 250       // requests at once on an HTTP/2 connection
+	maxConnections = 10_000    // of one listener; more wait
 	maxAnswerHead  = 256 << 10 // bytes of an answer's head
 	dialTimeout    = 10 * time.Second
 	answerTimeout  = 5 * time.Minute // to the head of an answer

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/net/netutil"
 
 	"github.com/regate-dev/regate/engine"
 	"github.com/regate-dev/regate/engine/input"
@@ -118,15 +119,16 @@ func (s *Server) Serve(ctx context.Context, l Listener) error {
 	if err != nil {
 		return err
 	}
+	ln := netutil.LimitListener(l.Net, maxConnections)
 	if l.TLS == nil {
-		return front.accept(l.Net, func(c net.Conn) { front.plain.give(&guardedConn{Conn: c}) })
+		return front.accept(ln, func(c net.Conn) { front.plain.give(&guardedConn{Conn: c}) })
 	}
 	conf := l.TLS.Clone()
 	conf.NextProtos = []string{"http/1.1"}
 	if !l.Forward {
 		conf.NextProtos = []string{"h2", "http/1.1"}
 	}
-	return front.accept(l.Net, func(c net.Conn) { front.handshake(ctx, tls.Server(c, conf)) })
+	return front.accept(ln, func(c net.Conn) { front.handshake(ctx, tls.Server(c, conf)) })
 }
 
 func (s *Server) httpServer(ctx context.Context, handler http.Handler, h2 bool) *http.Server {

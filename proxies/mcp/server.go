@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/net/netutil"
 
 	"github.com/regate-dev/regate/engine"
 	"github.com/regate-dev/regate/engine/input"
@@ -73,6 +74,7 @@ const (
 	maxHeader     = 64 << 10
 	maxAnswer     = 32 << 20 // bytes of one message from a server
 	maxSessionIDs = 10_000
+	maxConns      = 10_000 // of one listener; more wait
 )
 
 // sessionKey says which messages are of one session of the gateway.
@@ -174,7 +176,7 @@ func (s *Server) Serve(ctx context.Context, l Listener) error {
 	}
 	s.serving = append(s.serving, server)
 	s.mu.Unlock()
-	ln := l.Net
+	ln := netutil.LimitListener(l.Net, maxConns)
 	if l.TLS != nil {
 		conf := l.TLS.Clone()
 		conf.NextProtos = []string{"h2", "http/1.1"}
