@@ -76,7 +76,13 @@ func (p *Pool[K]) Acquire(ctx context.Context, key K, open func() (*Session, err
 	p.open.Add(1)
 	p.mu.Unlock()
 	func() {
-		defer close(got.ready)
+		defer func() {
+			close(got.ready)
+			if v := recover(); v != nil {
+				got.Release()
+				panic(v)
+			}
+		}()
 		// Should open panic, those who wait are refused.
 		got.err = &Denial{Reasons: []string{ReasonInternal}, Message: "regate failed", Hint: "Tell the gateway's operator."}
 		got.Session, got.err = open()
