@@ -73,7 +73,11 @@ func (g *Gate) Authenticate(ctx context.Context, token, target string) (*identit
 		return id, nil
 	}
 	denial := identityDenial(err)
-	g.cfg.Logger.WithFields(logrus.Fields{"target": target, "reason": denial.Reason(), "cause": errors.Unwrap(err)}).Warn("agent refused: identity")
+	fields := logrus.Fields{"target": target, "reason": denial.Reason()}
+	if cause := errors.Unwrap(err); cause != nil {
+		fields["cause"] = cause
+	}
+	g.cfg.Logger.WithFields(fields).Warn("agent refused: identity")
 	g.metrics.identity.WithLabelValues(target, denial.Reason()).Inc()
 	g.audit.note(ctx, AuditEvent{Action: "authenticate", Target: target, Outcome: denial.Reason()})
 	return nil, denial

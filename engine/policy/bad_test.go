@@ -360,3 +360,19 @@ deny contains {"id": "t.p/slow"} if {
 	}
 	t.Error("it does not heal")
 }
+
+// TestNoBundleAtAll holds that what is neither a file nor a folder is refused,
+// and not waited for.
+func TestNoBundleAtAll(t *testing.T) {
+	pipe := t.TempDir() + "/bundle.tar.gz"
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pipe, "/dev/zero"} {
+		for _, o := range []SetOptions{{Paths: []string{path}}, {Bundles: []Bundle{{Name: "t", Paths: []string{path}}}}} {
+			if _, err := LoadSet(t.Context(), o); err == nil || !strings.Contains(err.Error(), "neither a file nor a folder") {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+	}
+}

@@ -176,10 +176,17 @@ func (s *localSource) read() (*bundle.Bundle, [sha256.Size]byte, error) {
 		if err := checkFolder(s.path, s.limit); err != nil {
 			return nil, sum, err
 		}
-		loader = bundle.NewDirectoryLoader(s.path).WithFollowSymlinks(true).WithFilter(func(p string, _ os.FileInfo, _ int) bool {
-			return filepath.Clean(p) != s.path && hidden(filepath.Base(p))
+		// A test that is only being written must not hold up what decides. A
+		// signature is over tests too.
+		skipTests := !s.keepTests && s.verify == nil
+		loader = bundle.NewDirectoryLoader(s.path).WithFollowSymlinks(true).WithFilter(func(p string, info os.FileInfo, _ int) bool {
+			return filepath.Clean(p) != s.path && hidden(filepath.Base(p)) ||
+				skipTests && !info.IsDir() && strings.HasSuffix(p, testSuffix)
 		})
 	} else {
+		if !info.Mode().IsRegular() { // a pipe without a writer would hold it up for ever
+			return nil, sum, errors.New("neither a file nor a folder")
+		}
 		if info.Size() > s.limit {
 			return nil, sum, fmt.Errorf("%w: %d bytes packed, more than %d", errTooLarge, info.Size(), s.limit)
 		}
