@@ -146,6 +146,9 @@ func writeOut(w io.Writer, name string, body []byte) (err error) {
 		_, err := w.Write(body)
 		return err
 	}
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() { // /dev/null is written to, never replaced
+		return os.WriteFile(name, body, 0)
+	}
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
 	if err != nil {
 		return err

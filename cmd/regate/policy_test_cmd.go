@@ -168,6 +168,9 @@ func (t *policyTest) do(ctx context.Context) (*policyTested, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(set.Packages()) == 0 && len(set.TestModules()) == 0 {
+		return nil, fmt.Errorf("there is no policy and no test in %s", strings.Join(t.paths, ", "))
+	}
 	o := prove.TestOptions{Filter: t.run, Timeout: t.timeout, Coverage: t.coverage || t.threshold > 0, Trace: t.verbose}
 	out := &policyTested{Threshold: t.threshold, Problems: []string{}, Warnings: []string{}, skippedPass: t.skipped, strict: t.strict}
 	if out.Tests, err = prove.Test(ctx, set, o); err != nil {

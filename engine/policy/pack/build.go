@@ -67,6 +67,9 @@ func Build(ctx context.Context, o Options) (*Built, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(merged.Modules) == 0 && len(merged.Data) == 0 && slices.Contains(*merged.Manifest.Roots, "") {
+		return nil, fmt.Errorf("there is no policy, no data and no .manifest in %s", strings.Join(o.Paths, ", "))
+	}
 	out := &Built{
 		Revision: merged.Manifest.Revision, Roots: *merged.Manifest.Roots, Modules: []string{}, Warnings: []string{},
 		Sequence: setSequence(&merged.Manifest, o.Sequence),

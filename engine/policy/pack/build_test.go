@@ -332,3 +332,9 @@ func TestStockOPATakesIt(t *testing.T) {
 		})
 	}
 }
+
+func TestNothingIsNoBundle(t *testing.T) {
+	if _, err := Build(t.Context(), Options{Paths: []string{t.TempDir()}}); err == nil || !strings.Contains(err.Error(), "there is no policy") {
+		t.Errorf("an empty folder: %v", err)
+	}
+}
