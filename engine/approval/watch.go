@@ -95,8 +95,8 @@ func (w *waiter) signal() {
 }
 
 // Subscribe calls fn with each ticket that is made or changed, by any gateway,
-// in order. fn must not block; it runs on the watcher's goroutine. A ticket
-// that runs out is not announced: it has its time on it.
+// in order. Of changes that follow each other fast, the last may come alone. fn
+// must not block; it runs on the watcher's goroutine. A ticket that runs out is not announced: it has its time on it.
 func (d *Desk) Subscribe(fn func(*Ticket)) (cancel func()) {
 	s := &subscriber{fn: fn}
 	d.mu.Lock()
