@@ -61,6 +61,7 @@ where a recording is damaged, the check fails or the run was interrupted.`,
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
+			context.AfterFunc(ctx, stop) // a second signal ends what waits for a pipe
 			settings, err := policySettings(from.where.config)
 			if err != nil {
 				return err
