@@ -23,9 +23,15 @@ func (r *Recorder) run(ctx context.Context) {
 			// A full journal takes nothing, so that nothing might ever come.
 			until = r.purgeAt
 		}
+		if r.acknowledged < r.reached.Load() && (until.IsZero() || r.syncAt.Before(until)) {
+			until = r.syncAt
+		}
 		got, err := r.feed.gather(ctx, until, func(m message) { r.takeMessage(ctx, m) })
 		if got {
 			r.settle(ctx, true)
+		}
+		if r.acknowledged < r.reached.Load() && !time.Now().Before(r.syncAt) {
+			r.acknowledge(ctx)
 		}
 		if r.unpurged() {
 			r.purge(ctx)
@@ -43,7 +49,7 @@ func (r *Recorder) run(ctx context.Context) {
 }
 
 // unpurged: the journal holds what the recorder is done with.
-func (r *Recorder) unpurged() bool { return r.reached.Load() > r.purged }
+func (r *Recorder) unpurged() bool { return r.acknowledged > r.purged }
 
 func pause(ctx context.Context, d time.Duration) {
 	select {
@@ -239,9 +245,9 @@ func (r *Recorder) retry(ctx context.Context, do func() error) error {
 	}
 }
 
-// settle makes what was taken durable, in the order spool, index, journal, and
-// hands ended sessions to the archive. It does not give up.
-func (r *Recorder) settle(ctx context.Context, acknowledge bool) {
+// settle writes what was taken, in the order spool, index, and hands ended
+// sessions to the archive. It does not give up. taken: it came from the journal.
+func (r *Recorder) settle(ctx context.Context, taken bool) {
 	batch := indexBatch{decisions: r.rows}
 	for s := range r.touched {
 		batch.sessions = append(batch.sessions, s.tally.row)
@@ -251,6 +257,7 @@ func (r *Recorder) settle(ctx context.Context, acknowledge bool) {
 			if err := s.flush(); err != nil {
 				return err
 			}
+			r.unsynced[s] = struct{}{}
 		}
 		if err := r.flushLate(); err != nil {
 			return err
@@ -277,16 +284,33 @@ func (r *Recorder) settle(ctx context.Context, acknowledge bool) {
 	}
 	clear(r.rows)
 	r.rows = r.rows[:0]
-	if !acknowledge {
+	if taken {
+		r.reached.Store(r.feed.position())
+	}
+}
+
+// acknowledge brings everything to the disk and tells the journal.
+func (r *Recorder) acknowledge(ctx context.Context) {
+	r.syncAt = time.Now().Add(syncEvery)
+	err := r.retry(ctx, func() error {
+		for s := range r.unsynced {
+			if err := s.sync(); err != nil {
+				return err
+			}
+			delete(r.unsynced, s)
+		}
+		return syncPath(spoolDir(r.opts.Dir))
+	})
+	if err != nil {
 		return
 	}
-	position := r.feed.position()
+	position := r.reached.Load()
 	if err := r.feed.acknowledge(ctx, position); err != nil {
 		// Nothing is lost: it will be delivered again, and taken for known.
 		r.log.WithError(err).Warn("the journal did not take an acknowledgement")
 		return
 	}
-	r.reached.Store(position)
+	r.acknowledged = position
 }
 
 func (r *Recorder) flushLate() error {
@@ -322,8 +346,7 @@ func (r *Recorder) purge(ctx context.Context) {
 		return
 	}
 	r.purgeAt = time.Now().Add(purgeEvery)
-	reached := r.reached.Load()
-	if err := r.feed.trim(ctx, reached); err == nil {
-		r.purged = reached
+	if err := r.feed.trim(ctx, r.acknowledged); err == nil {
+		r.purged = r.acknowledged
 	}
 }

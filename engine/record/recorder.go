@@ -34,6 +34,10 @@ const (
 	batchWait = 250 * time.Millisecond
 	// retryEvery is the pause after a failure of disk, index or archive.
 	retryEvery = 500 * time.Millisecond
+	// syncEvery is how often the spool is brought to the disk and the journal
+	// acknowledged. Until then the journal has everything, too. A JetStream
+	// consumer delivers again after AckWait, which is longer.
+	syncEvery = 2 * time.Second
 	// purgeEvery is the least time between two purges of the journal.
 	purgeEvery = 2 * time.Second
 )
@@ -64,19 +68,22 @@ type RecorderOptions struct {
 // acknowledged to the journal when it is on the recorder's disk, and removed
 // from there when the archive has it.
 type Recorder struct {
-	opts    RecorderOptions
-	log     logrus.FieldLogger
-	lock    *os.File
-	feed    feed // owned by run, like what follows
-	live    map[ulid.ULID]*session
-	epochs  map[string]ulid.ULID // the newest of each gateway
-	frames  map[ulid.ULID]uint64 // the last frame of each epoch
-	touched map[*session]struct{}
-	rows    []*seqDecision
-	events  []rawEvent        // of the frame that is being taken
-	late    map[string][]byte // raw frames with events of sessions that had ended
-	purged  uint64
-	purgeAt time.Time
+	opts         RecorderOptions
+	log          logrus.FieldLogger
+	lock         *os.File
+	feed         feed // owned by run, like what follows
+	live         map[ulid.ULID]*session
+	epochs       map[string]ulid.ULID // the newest of each gateway
+	frames       map[ulid.ULID]uint64 // the last frame of each epoch
+	touched      map[*session]struct{}
+	rows         []*seqDecision
+	events       []rawEvent        // of the frame that is being taken
+	late         map[string][]byte // raw frames with events of sessions that had ended
+	purged       uint64
+	acknowledged uint64 // place in the journal up to which it was acknowledged
+	syncAt       time.Time
+	unsynced     map[*session]struct{} // written, and not yet brought to the disk
+	purgeAt      time.Time
 
 	uploads chan *session
 	settled chan *session
@@ -85,7 +92,7 @@ type Recorder struct {
 	wg      sync.WaitGroup
 
 	failure atomic.Pointer[error]
-	reached atomic.Uint64 // place in the journal up to which everything is durable
+	reached atomic.Uint64 // place in the journal up to which everything is in spool and index
 	waiting atomic.Int64  // sessions that have ended and are not archived
 }
 
@@ -113,7 +120,7 @@ func OpenRecorder(ctx context.Context, opts RecorderOptions) (*Recorder, error) 
 	r := &Recorder{
 		opts: opts, log: opts.Logger.WithField("component", "recorder"),
 		live: map[ulid.ULID]*session{}, epochs: map[string]ulid.ULID{}, frames: map[ulid.ULID]uint64{},
-		touched: map[*session]struct{}{}, late: map[string][]byte{},
+		touched: map[*session]struct{}{}, unsynced: map[*session]struct{}{}, late: map[string][]byte{},
 		uploads: make(chan *session, 1<<16), settled: make(chan *session, 1<<16), done: make(chan struct{}),
 	}
 	if err := r.open(ctx); err != nil {
@@ -150,7 +157,8 @@ func (r *Recorder) open(ctx context.Context) error {
 	if err := r.openFeed(ctx); err != nil {
 		return err
 	}
-	r.reached.Store(r.feed.position())
+	r.acknowledged = r.feed.position()
+	r.reached.Store(r.acknowledged)
 	return r.loadSpool()
 }
 

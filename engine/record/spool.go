@@ -108,13 +108,13 @@ func (f *spoolFile) add(seq uint64, encoded []byte) {
 	f.seq = seq
 }
 
-// flush writes the tail and returns when it is on the disk. After an error it
-// can be called again: it writes at the same place.
+// flush writes the tail, which then survives the death of the process; sync
+// makes it survive more. After an error it can be called again: it writes at
+// the same place.
 func (f *spoolFile) flush() error {
 	if len(f.tail) == 0 {
 		return nil
 	}
-	fresh := f.size == 0
 	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
@@ -126,20 +126,21 @@ func (f *spoolFile) flush() error {
 	if err := file.Truncate(f.size + int64(len(f.tail))); err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	if err := file.Sync(); err != nil {
-		return fmt.Errorf("spool: %w", err)
-	}
-	if fresh {
-		if err := syncPath(filepath.Dir(f.path)); err != nil {
-			return fmt.Errorf("spool: %w", err)
-		}
-	}
 	f.size += int64(len(f.tail))
 	if cap(f.tail) <= 4<<20 {
 		tail := f.tail
 		tails.Put(&tail)
 	}
 	f.tail = nil
+	return nil
+}
+
+// sync brings what was flushed to the disk. A file that was archived since is
+// there already.
+func (f *spoolFile) sync() error {
+	if err := syncPath(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("spool: %w", err)
+	}
 	return nil
 }
 
