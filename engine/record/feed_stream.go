@@ -44,7 +44,7 @@ func newStreamFeed(ctx context.Context, js jetstream.JetStream, recorder, instan
 		DeliverPolicy: jetstream.DeliverAllPolicy,
 		AckPolicy:     jetstream.AckAllPolicy,
 		AckWait:       5 * time.Second, // what is delivered again is known and skipped
-		MaxAckPending: 1 << 17, // what comes in syncEvery, with much room
+		MaxAckPending: 1 << 17,         // what comes in syncEvery, with much room
 		Metadata:      map[string]string{instanceKey: instance},
 	})
 	if err != nil {

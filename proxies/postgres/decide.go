@@ -67,8 +67,11 @@ func (s *session) decideAs(st *analyze.Statement, values *input.Part, doubt bool
 	if len(s.later) > 0 {
 		req.BeforeHold = s.refusesLater
 	}
-	ctx, cancel := context.WithCancel(s.ctx)
-	defer cancel()
+	// One context serves all decisions until one of them is held.
+	if s.holdCtx == nil {
+		s.holdCtx, s.holdCancel = context.WithCancel(s.ctx)
+	}
+	ctx, cancel := s.holdCtx, s.holdCancel
 	var watch *clientWatch
 	req.OnHold = func(h engine.Held) error {
 		if watch == nil {
@@ -81,6 +84,9 @@ func (s *session) decideAs(st *analyze.Statement, values *input.Part, doubt bool
 	}
 	decided, err := s.gate.Request(ctx, req)
 	if watch != nil {
+		// It was given away: it must not cancel a later decision.
+		cancel()
+		s.holdCtx = nil
 		s.setDoing(idle)
 		if gone := watch.stop(); gone != nil {
 			if decided != nil {

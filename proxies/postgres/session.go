@@ -117,6 +117,10 @@ type session struct {
 	mu         sync.Mutex
 	doing      activity
 	cancelHold context.CancelFunc
+
+	// Of the goroutine that decides: the context of its holds.
+	holdCtx    context.Context
+	holdCancel context.CancelFunc
 }
 
 // statement is a prepared statement, made by Parse or by PREPARE.
