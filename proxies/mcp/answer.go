@@ -238,7 +238,7 @@ func (x *exchange) messages(raw []byte) ([]byte, error) {
 // message decides what the agent gets of one message, and records it.
 func (x *exchange) message(m *message.Message) ([]byte, error) {
 	c := x.first
-	out := m.Raw
+	var out []byte
 	var err error
 	switch m.Kind {
 	case message.Response:
