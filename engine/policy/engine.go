@@ -69,6 +69,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = defaultTimeout
 	}
+	cfg.Bundles = slices.Clone(cfg.Bundles) // the caller may go on with its own
 	e := prepare(cfg)
 	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	e.values = opacache.NewInterQueryValueCache(e.ctx, nil)
