@@ -9,21 +9,24 @@ import (
 // Pool keeps the sessions of a protocol whose requests come over many
 // connections, as those over HTTP do: the requests of one key (one token, one
 // target, one client) are of one session, until none has come for a while.
-type Pool[K comparable] struct {
+type Pool[K comparable, V any] struct {
 	most int
 	idle time.Duration
 
 	mu     sync.Mutex
-	live   map[K]*Pooled[K]
+	live   map[K]*Pooled[K, V]
 	closed bool
 	open   sync.WaitGroup
 }
 
 // Pooled is a session of a Pool, and who uses it.
-type Pooled[K comparable] struct {
+type Pooled[K comparable, V any] struct {
 	*Session
+	// Own is what the proxy keeps with the session: zero at first, and for the
+	// proxy to guard.
+	Own V
 
-	pool  *Pool[K]
+	pool  *Pool[K, V]
 	key   K
 	ready chan struct{} // closed when Session or err is set
 	err   error
@@ -36,14 +39,14 @@ type Pooled[K comparable] struct {
 
 // NewPool returns a pool of at most most sessions, which end when nobody has
 // used them for idle.
-func NewPool[K comparable](most int, idle time.Duration) *Pool[K] {
-	return &Pool[K]{most: most, idle: idle, live: map[K]*Pooled[K]{}}
+func NewPool[K comparable, V any](most int, idle time.Duration) *Pool[K, V] {
+	return &Pool[K, V]{most: most, idle: idle, live: map[K]*Pooled[K, V]{}}
 }
 
 // Acquire returns the open session of key, or what open makes. Requests of one
 // key that come while it is opened wait for it. The caller calls Release. The
 // error is a *Denial.
-func (p *Pool[K]) Acquire(ctx context.Context, key K, open func() (*Session, error)) (*Pooled[K], error) {
+func (p *Pool[K, V]) Acquire(ctx context.Context, key K, open func() (*Session, error)) (*Pooled[K, V], error) {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -71,7 +74,7 @@ func (p *Pool[K]) Acquire(ctx context.Context, key K, open func() (*Session, err
 		p.mu.Unlock()
 		return nil, &Denial{Reasons: []string{ReasonTooManySessions}, Message: "the gateway has no room for another session", Hint: "Try again later."}
 	}
-	got := &Pooled[K]{pool: p, key: key, ready: make(chan struct{}), users: 1}
+	got := &Pooled[K, V]{pool: p, key: key, ready: make(chan struct{}), users: 1}
 	p.live[key] = got
 	p.open.Add(1)
 	p.mu.Unlock()
@@ -99,7 +102,7 @@ func (p *Pool[K]) Acquire(ctx context.Context, key K, open func() (*Session, err
 }
 
 // Release says that one request has ended.
-func (s *Pooled[K]) Release() {
+func (s *Pooled[K, V]) Release() {
 	p := s.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -117,7 +120,7 @@ func (s *Pooled[K]) Release() {
 	}
 }
 
-func (s *Pooled[K]) unused() {
+func (s *Pooled[K, V]) unused() {
 	s.pool.mu.Lock()
 	defer s.pool.mu.Unlock()
 	if s.users == 0 {
@@ -127,7 +130,7 @@ func (s *Pooled[K]) unused() {
 
 // over makes the next request of the key open another session: this one's token
 // is no longer good, or it was closed.
-func (s *Pooled[K]) over() {
+func (s *Pooled[K, V]) over() {
 	s.pool.mu.Lock()
 	defer s.pool.mu.Unlock()
 	if s.pool.live[s.key] == s {
@@ -140,7 +143,7 @@ func (s *Pooled[K]) over() {
 
 // end closes a session that nobody uses. The pool's mu is held: closing a
 // recording waits for nothing.
-func (s *Pooled[K]) end(reason string) {
+func (s *Pooled[K, V]) end(reason string) {
 	if s.ended {
 		return
 	}
@@ -155,7 +158,7 @@ func (s *Pooled[K]) end(reason string) {
 }
 
 // Close ends idle sessions and waits until the others have ended, or ctx.
-func (p *Pool[K]) Close(ctx context.Context) {
+func (p *Pool[K, V]) Close(ctx context.Context) {
 	p.mu.Lock()
 	p.closed = true
 	for _, s := range p.live {

@@ -11,7 +11,7 @@ import (
 // Those who wait for a session that cannot be opened are refused as the first
 // one is, and nothing of it is kept.
 func TestPoolSharesARefusal(t *testing.T) {
-	p := NewPool[string](2, time.Minute)
+	p := NewPool[string, struct{}](2, time.Minute)
 	refused := &Denial{Reasons: []string{"identity/expired"}, Message: "no"}
 	begun, goOn := make(chan struct{}), make(chan struct{})
 	var wait sync.WaitGroup
@@ -57,14 +57,14 @@ func TestPoolSharesARefusal(t *testing.T) {
 	if _, err := p.Acquire(t.Context(), "a", nil); !errors.As(err, &d) || d.Reason() != ReasonDraining {
 		t.Errorf("%v", err)
 	}
-	if _, err := NewPool[string](0, time.Minute).Acquire(t.Context(), "a", nil); !errors.As(err, &d) || d.Reason() != ReasonTooManySessions {
+	if _, err := NewPool[string, struct{}](0, time.Minute).Acquire(t.Context(), "a", nil); !errors.As(err, &d) || d.Reason() != ReasonTooManySessions {
 		t.Errorf("%v", err)
 	}
 }
 
 // An open that panics leaves nothing behind.
 func TestPoolSurvivesAPanic(t *testing.T) {
-	p := NewPool[string](2, time.Minute)
+	p := NewPool[string, struct{}](2, time.Minute)
 	func() {
 		defer func() {
 			if recover() == nil {

@@ -46,11 +46,7 @@ func (s *Session) Peek(ctx context.Context, req *Request) (denial *Denial) {
 			denial = nil // the request itself will fail
 		}
 	}()
-	turn := s.newTurn(req, input.StageRequest)
-	if a := s.spending(); a != nil {
-		turn.doc.Usage = spent(a.Count(usage.Counts{}))
-	}
-	turn.Ruling = s.gate.cfg.Policy.Evaluate(ctx, turn.doc)
+	turn := s.ask(ctx, req)
 	if turn.Ruling.Effect != policy.Deny {
 		s.takeBack(turn)
 		return nil
@@ -61,21 +57,31 @@ func (s *Session) Peek(ctx context.Context, req *Request) (denial *Denial) {
 	return turn.denial()
 }
 
-// Would says what a request would be denied for, nil when it would be allowed or
-// held. Nothing is counted or recorded: it answers an agent that asks what it
-// may do.
-func (s *Session) Would(ctx context.Context, req *Request) (denial *Denial) {
-	defer func() {
-		if p := recover(); p != nil {
-			denial = &Denial{Reasons: []string{ReasonInternal}, Message: "regate failed while deciding"}
-		}
-	}()
+// ask evaluates a request that may come to nothing: nothing is held, recorded or
+// counted as used.
+func (s *Session) ask(ctx context.Context, req *Request) *Turn {
 	turn := s.newTurn(req, input.StageRequest)
-	defer s.takeBack(turn)
 	if a := s.spending(); a != nil {
 		turn.doc.Usage = spent(a.Count(usage.Counts{}))
 	}
-	if turn.Ruling = s.gate.cfg.Policy.Evaluate(ctx, turn.doc); turn.Ruling.Effect != policy.Deny {
+	turn.Ruling = s.gate.cfg.Policy.Evaluate(ctx, turn.doc)
+	return turn
+}
+
+// Would says what a request would be denied for, nil when it would be allowed or
+// held. Nothing is counted or recorded: it answers an agent that asks what it
+// may do, and chooses what an agent is told of. The request itself is decided
+// when it comes.
+func (s *Session) Would(ctx context.Context, req *Request) (denial *Denial) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.gate.cfg.Logger.WithField("session", s.id).Errorf("panic while deciding: %v", p)
+			denial = &Denial{Reasons: []string{ReasonInternal}, Message: "regate failed while deciding"}
+		}
+	}()
+	turn := s.ask(ctx, req)
+	defer s.takeBack(turn)
+	if turn.Ruling.Effect != policy.Deny {
 		return nil
 	}
 	denial = turn.denial()

@@ -13,7 +13,6 @@ import (
 // Reason ids of this proxy, beside those of package request. They are API.
 const (
 	ReasonTarget        = "http/unknown-target"       // no target is for this host or path
-	ReasonTooMany       = "http/too-many-sessions"    // no room for another session
 	ReasonUpstream      = "http/upstream-unavailable" // the upstream does not answer
 	ReasonEgress        = "http/egress"               // an address, or a port, that agents do not get to
 	ReasonUnmaskable    = "http/unmaskable-response"  // a mask applies, and the body is of a kind that cannot be masked

@@ -33,7 +33,7 @@ type exchange struct {
 	proxied bool
 	secure  bool // the agent's connection has TLS
 
-	session *engine.Pooled[sessionKey]
+	session *engine.Pooled[sessionKey, struct{}]
 	turn    *engine.Turn
 	ctx     context.Context
 	req     *request.Request
@@ -71,7 +71,7 @@ func (x *exchange) serve() {
 }
 
 // open finds or opens the session. The error is a *engine.Denial.
-func (x *exchange) open() (*engine.Pooled[sessionKey], error) {
+func (x *exchange) open() (*engine.Pooled[sessionKey, struct{}], error) {
 	host, _, err := net.SplitHostPort(x.r.RemoteAddr)
 	if err != nil {
 		host = x.r.RemoteAddr

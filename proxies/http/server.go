@@ -41,7 +41,7 @@ type Server struct {
 	targets  []*target
 	forward  *target
 	signer   *Authority
-	sessions *engine.Pool[sessionKey]
+	sessions *engine.Pool[sessionKey, struct{}]
 	own      *addresses
 	log      logrus.FieldLogger
 
@@ -64,7 +64,7 @@ func New(c Config) (*Server, error) {
 	if c.MaxSessions == 0 {
 		c.MaxSessions = 10000
 	}
-	s := &Server{gate: c.Gate, keyring: c.Keyring, reads: c.Reads, sessions: engine.NewPool[sessionKey](c.MaxSessions, idleTime), own: &addresses{}, log: c.Logger}
+	s := &Server{gate: c.Gate, keyring: c.Keyring, reads: c.Reads, sessions: engine.NewPool[sessionKey, struct{}](c.MaxSessions, idleTime), own: &addresses{}, log: c.Logger}
 	for _, t := range c.Targets {
 		made, err := newTarget(t, s.own)
 		if err == nil && t.Credential != nil {

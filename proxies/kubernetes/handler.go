@@ -58,7 +58,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, t *target, reques
 		deny(w, asDenial(err))
 		return
 	}
-	defer s.sessions.release(session)
+	defer session.Release()
 
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
@@ -106,7 +106,7 @@ func (s *Server) session(r *http.Request, t *target, secure bool) (*session, err
 	key := sessionKey{token: sha256.Sum256([]byte(token)), target: t.Name, host: host, asserted: client.Asserted}
 	// Others wait for the same session: it does not end with the first request.
 	ctx := context.WithoutCancel(r.Context())
-	return s.sessions.acquire(r.Context(), key, func() (*engine.Session, error) {
+	got, err := s.sessions.Acquire(r.Context(), key, func() (*engine.Session, error) {
 		id, err := s.gate.Authenticate(ctx, token, t.Name)
 		if err != nil {
 			return nil, err
@@ -117,6 +117,10 @@ func (s *Server) session(r *http.Request, t *target, secure bool) (*session, err
 		}
 		return s.gate.Open(ctx, hello(t.Name, t.Labels, acts.Get("Impersonate-User"), t.serverVersion(ctx), id, client))
 	})
+	if d := asDenial(err); err != nil && d.Reason() == engine.ReasonTooManySessions {
+		d.Reasons = []string{ReasonTooMany} // the id that clients know from here
+	}
+	return got, err
 }
 
 // bearer returns the token of a request. There must be one way to say who one
@@ -169,7 +173,7 @@ func (s *Server) fingerprint(value []byte) string {
 func (s *Server) decided(ctx context.Context, w http.ResponseWriter, hr *http.Request, session *session, t *target, r *request.Request, raw request.Raw) {
 	asked := ask(r)
 	if d := streamDenial(r, hr.Header); d != nil {
-		if before := session.spdy.recall(r.URL.RequestURI()); before != nil {
+		if before := session.Own.recall(r.URL.RequestURI()); before != nil {
 			d = before // decided and recorded a moment ago
 		} else {
 			session.Refuse(asked, d)
@@ -180,7 +184,7 @@ func (s *Server) decided(ctx context.Context, w http.ResponseWriter, hr *http.Re
 	turn, err := session.Request(ctx, asked)
 	if err != nil {
 		if r.Action.Upgrade != "" {
-			session.spdy.remember(r.URL.RequestURI(), asDenial(err))
+			session.Own.remember(r.URL.RequestURI(), asDenial(err))
 		}
 		deny(w, asDenial(err))
 		return

@@ -38,7 +38,7 @@ type Server struct {
 	keyring  *mask.Keyring
 	reads    func(path ...string) bool
 	targets  map[string]*target
-	sessions *sessions
+	sessions *engine.Pool[sessionKey, fallbacks]
 	log      logrus.FieldLogger
 	buffers  sync.Pool
 
@@ -62,7 +62,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		gate: c.Gate, keyring: c.Keyring, reads: c.Reads, targets: map[string]*target{},
-		sessions: newSessions(c.MaxSessions), log: c.Logger,
+		sessions: engine.NewPool[sessionKey, fallbacks](c.MaxSessions, idleTime), log: c.Logger,
 		buffers: sync.Pool{New: func() any { b := make([]byte, chunk); return &b }},
 	}
 	for _, t := range c.Targets {
@@ -156,7 +156,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 	// What was cut still writes its end.
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	s.sessions.shutdown(closing)
+	s.sessions.Close(closing)
 }
 
 // clusterPrefix leads to a cluster by its name.

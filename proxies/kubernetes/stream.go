@@ -98,7 +98,7 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, hr *http.Req
 	refuse := func(d *engine.Denial) {
 		d.DecisionID = turn.ID()
 		turn.Done(engine.Outcome{Code: d.Reason(), Message: d.Message})
-		session.spdy.remember(r.URL.RequestURI(), d)
+		session.Own.remember(r.URL.RequestURI(), d)
 		deny(w, d)
 	}
 	tree, err := turn.Tree(ctx, []input.Field{{Name: r.Summary(), Type: "stream", Sources: []string{sourceOf(r)}, Derivation: input.Exact}})

@@ -386,7 +386,7 @@ func (x *exchange) filter(c *call, result []byte, items, name string) ([]byte, e
 			}
 			item = c.d.Item(id, known)
 		}
-		if x.session.Shows(x.ctx, gateRequest(item)) {
+		if x.session.Would(x.ctx, gateRequest(item)) == nil {
 			shown = append(shown, raw)
 		}
 	}

@@ -29,7 +29,7 @@ type exchange struct {
 	secure   bool
 	resource string // URL of the resource's metadata
 
-	session *engine.Pooled[sessionKey]
+	session *engine.Pooled[sessionKey, struct{}]
 	owner   owner
 	ctx     context.Context
 	id      string // of the server's session, "" where there is none
@@ -96,7 +96,7 @@ func (x *exchange) serve() {
 	}
 }
 
-func (x *exchange) open(token string) (*engine.Pooled[sessionKey], error) {
+func (x *exchange) open(token string) (*engine.Pooled[sessionKey, struct{}], error) {
 	host, _, err := net.SplitHostPort(x.r.RemoteAddr)
 	if err != nil {
 		host = x.r.RemoteAddr

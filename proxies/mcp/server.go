@@ -91,7 +91,7 @@ type Server struct {
 	reads    func(path ...string) bool
 	issuers  []string
 	targets  []*target
-	sessions *engine.Pool[sessionKey]
+	sessions *engine.Pool[sessionKey, struct{}]
 	detect   *mask.Detector
 	log      logrus.FieldLogger
 
@@ -136,7 +136,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		gate: c.Gate, keyring: c.Keyring, reads: c.Reads, issuers: c.Issuers, log: c.Logger, detect: detect,
-		sessions: engine.NewPool[sessionKey](c.MaxSessions, idleTime),
+		sessions: engine.NewPool[sessionKey, struct{}](c.MaxSessions, idleTime),
 	}
 	for _, t := range c.Targets {
 		u, err := url.Parse(t.Upstream)
