@@ -131,7 +131,7 @@ func deepProblems(cfg *config.Config, known []config.Problem) []config.Problem {
 		bad(fmt.Sprintf("postgres.listeners[%d]", i), err)
 	}
 	for i, l := range cfg.Kubernetes.Listeners {
-		_, err := kubernetesTLS(l, quiet)
+		_, err := listenerTLS(l.Address, l.TLS, quiet)
 		bad(fmt.Sprintf("kubernetes.listeners[%d]", i), err)
 	}
 	_, _, err := httpParts(cfg)
@@ -141,11 +141,11 @@ func deepProblems(cfg *config.Config, known []config.Problem) []config.Problem {
 		bad(fmt.Sprintf("mcp.targets[%d]", i), err)
 	}
 	for i, l := range cfg.MCP.Listeners {
-		_, err := mcpTLS(l, quiet)
+		_, err := listenerTLS(l.Address, l.TLS, quiet)
 		bad(fmt.Sprintf("mcp.listeners[%d]", i), err)
 	}
 	for i, l := range cfg.HTTP.Listeners {
-		_, err := httpTLS(l, quiet)
+		_, err := listenerTLS(l.Address, l.TLS, quiet)
 		bad(fmt.Sprintf("http.listeners[%d]", i), err)
 	}
 	if cfg.Admin.TLS.Enabled() {

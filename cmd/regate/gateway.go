@@ -133,7 +133,7 @@ func (g *gateway) listen(ctx context.Context) error {
 		})
 	}
 	for _, l := range g.cfg.Kubernetes.Listeners {
-		secure, err := kubernetesTLS(l, g.log)
+		secure, err := listenerTLS(l.Address, l.TLS, g.log)
 		if err != nil {
 			return err
 		}
@@ -144,7 +144,7 @@ func (g *gateway) listen(ctx context.Context) error {
 		g.clusterListeners = append(g.clusterListeners, kubernetes.Listener{Net: ln, TLS: secure, Targets: l.Targets})
 	}
 	for _, l := range g.cfg.HTTP.Listeners {
-		secure, err := httpTLS(l, g.log)
+		secure, err := listenerTLS(l.Address, l.TLS, g.log)
 		if err != nil {
 			return err
 		}
@@ -155,7 +155,7 @@ func (g *gateway) listen(ctx context.Context) error {
 		g.httpListeners = append(g.httpListeners, httpproxy.Listener{Net: ln, TLS: secure, Targets: l.Targets, Forward: l.Forward})
 	}
 	for _, l := range g.cfg.MCP.Listeners {
-		secure, err := mcpTLS(l, g.log)
+		secure, err := listenerTLS(l.Address, l.TLS, g.log)
 		if err != nil {
 			return err
 		}

@@ -120,28 +120,13 @@ func refusedByGateway(err error) error {
 }
 
 func (c *inputHTTP) preview(cmd *cobra.Command) (*httpproxy.Preview, error) {
-	now, err := c.who.now()
-	if err != nil {
-		return nil, err
-	}
-	cfg, err := c.who.load()
-	if err != nil {
-		return nil, err
-	}
-	id, err := c.who.identity(cmd, cfg, now)
+	who, err := c.who.resolve(cmd, input.HTTP)
 	if err != nil {
 		return nil, err
 	}
 	pc := httpproxy.PreviewConfig{
-		Target: c.who.target, Labels: c.who.labels, Identity: id, Now: now,
+		Target: who.target, Labels: who.labels, Identity: who.identity, Now: who.now,
 		Client: httpproxy.Client{Address: c.who.address, Application: c.who.application, TLS: c.who.tls, Asserted: c.who.asserted},
-	}
-	if cfg != nil {
-		target, err := c.who.configured(cmd, cfg, input.HTTP)
-		if err != nil {
-			return nil, err
-		}
-		pc.Target, pc.Labels = target.Name, target.Labels
 	}
 	if c.openapi != "" {
 		document, err := readBounded(c.openapi, cmd.InOrStdin(), maxOpenAPI)

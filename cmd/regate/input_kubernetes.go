@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/regate-dev/regate/engine"
 	"github.com/regate-dev/regate/engine/input"
 	"github.com/regate-dev/regate/proxies/kubernetes"
 	"github.com/regate-dev/regate/proxies/kubernetes/request"
@@ -76,12 +75,8 @@ func (c *inputKubernetes) run(cmd *cobra.Command) error {
 		docs = append(docs, doc)
 	}
 	document, err := preview.Request(raw)
-	var denial *engine.Denial
-	if errors.As(err, &denial) {
-		return fmt.Errorf("the gateway refuses this without asking a policy: %w. %s", denial, denial.Hint)
-	}
 	if err != nil {
-		return err
+		return refusedByGateway(err)
 	}
 	doc, err := documentOf("", raw.Method+" "+raw.Target, document)
 	if err != nil {
@@ -91,28 +86,13 @@ func (c *inputKubernetes) run(cmd *cobra.Command) error {
 }
 
 func (c *inputKubernetes) preview(cmd *cobra.Command) (*kubernetes.Preview, error) {
-	now, err := c.who.now()
-	if err != nil {
-		return nil, err
-	}
-	cfg, err := c.who.load()
-	if err != nil {
-		return nil, err
-	}
-	id, err := c.who.identity(cmd, cfg, now)
+	who, err := c.who.resolve(cmd, input.Kubernetes)
 	if err != nil {
 		return nil, err
 	}
 	pc := kubernetes.PreviewConfig{
-		Target: c.who.target, Labels: c.who.labels, Identity: id, Now: now,
+		Target: who.target, Labels: who.labels, Identity: who.identity, Now: who.now,
 		Client: kubernetes.Client{Address: c.who.address, Application: c.who.application, TLS: c.who.tls, Asserted: c.who.asserted},
-	}
-	if cfg != nil {
-		target, err := c.who.configured(cmd, cfg, input.Kubernetes)
-		if err != nil {
-			return nil, err
-		}
-		pc.Target, pc.Labels = target.Name, target.Labels
 	}
 	return kubernetes.NewPreview(pc), nil
 }

@@ -115,31 +115,16 @@ func (c *inputMCP) known(cmd *cobra.Command) (map[string]*message.Tool, error) {
 }
 
 func (c *inputMCP) preview(cmd *cobra.Command, body []byte) (*mcp.Preview, error) {
-	now, err := c.who.now()
-	if err != nil {
-		return nil, err
-	}
-	cfg, err := c.who.load()
-	if err != nil {
-		return nil, err
-	}
-	id, err := c.who.identity(cmd, cfg, now)
+	who, err := c.who.resolve(cmd, input.MCP)
 	if err != nil {
 		return nil, err
 	}
 	pc := mcp.PreviewConfig{
-		Target: c.who.target, Labels: c.who.labels, Identity: id, Now: now, Version: c.revision,
+		Target: who.target, Labels: who.labels, Identity: who.identity, Now: who.now, Version: c.revision,
 		Client: mcp.Client{Address: c.who.address, Application: c.who.application, TLS: c.who.tls, Asserted: c.who.asserted},
 	}
 	if bytes.Contains(body, []byte("io.modelcontextprotocol/protocolVersion")) && !cmd.Flags().Changed("revision") {
 		pc.Version = "" // the message says it
-	}
-	if cfg != nil {
-		target, err := c.who.configured(cmd, cfg, input.MCP)
-		if err != nil {
-			return nil, err
-		}
-		pc.Target, pc.Labels = target.Name, target.Labels
 	}
 	return mcp.NewPreview(pc)
 }

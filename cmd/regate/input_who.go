@@ -99,6 +99,39 @@ func (w *whoFlags) load() (*config.Config, error) {
 	return cfg, nil
 }
 
+// resolved is who makes a request, when, and to what.
+type resolved struct {
+	identity *identity.Identity
+	now      time.Time
+	target   string
+	labels   map[string]string
+}
+
+// resolve reads the flags, and the configuration where there is one.
+func (w *whoFlags) resolve(cmd *cobra.Command, protocol input.Protocol) (resolved, error) {
+	now, err := w.now()
+	if err != nil {
+		return resolved{}, err
+	}
+	cfg, err := w.load()
+	if err != nil {
+		return resolved{}, err
+	}
+	id, err := w.identity(cmd, cfg, now)
+	if err != nil {
+		return resolved{}, err
+	}
+	out := resolved{identity: id, now: now, target: w.target, labels: w.labels}
+	if cfg != nil {
+		target, err := w.configured(cmd, cfg, protocol)
+		if err != nil {
+			return resolved{}, err
+		}
+		out.target, out.labels = target.Name, target.Labels
+	}
+	return out, nil
+}
+
 // configured returns the target of the configuration that --target names: the
 // only one of its protocol where it names none.
 func (w *whoFlags) configured(cmd *cobra.Command, cfg *config.Config, protocol input.Protocol) (config.Target, error) {

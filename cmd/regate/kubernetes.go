@@ -1,12 +1,10 @@
 package main
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
 
-	"github.com/sirupsen/logrus"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -66,18 +64,6 @@ func kubernetesTargets(cfg *config.Config) ([]kubernetes.Target, error) {
 		out = append(out, target)
 	}
 	return out, errors.Join(errs...)
-}
-
-// kubernetesTLS is the certificate of a listener, nil for none.
-func kubernetesTLS(l config.KubernetesListener, log logrus.FieldLogger) (*tls.Config, error) {
-	if !l.TLS.Enabled() {
-		return nil, nil
-	}
-	conf, err := serverTLS(l.TLS, log)
-	if err != nil {
-		return nil, fmt.Errorf("listener %s: %w", l.Address, err)
-	}
-	return conf, nil
 }
 
 // ofProtocol are the targets of one protocol.

@@ -1,15 +1,12 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -38,9 +35,8 @@ The policies are those of --bundle, or of the configuration.`,
 			if output != "text" && output != "json" {
 				return &usageError{fmt.Errorf("unknown output %q: text or json", output)}
 			}
-			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+			ctx, stop := untilInterrupted(cmd.Context())
 			defer stop()
-			context.AfterFunc(ctx, stop) // a second signal ends what waits for a pipe
 			settings, err := policySettings(from.where.config)
 			if err != nil {
 				return err

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -59,9 +57,8 @@ where a recording is damaged, the check fails or the run was interrupted.`,
 			if err != nil {
 				return &usageError{fmt.Errorf("--fail-on: %w", err)}
 			}
-			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+			ctx, stop := untilInterrupted(cmd.Context())
 			defer stop()
-			context.AfterFunc(ctx, stop) // a second signal ends what waits for a pipe
 			settings, err := policySettings(from.where.config)
 			if err != nil {
 				return err

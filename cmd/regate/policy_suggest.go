@@ -1,16 +1,13 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"os/signal"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -51,9 +48,8 @@ exit status is 1.`,
 			case pkg != "" && !draftPackage.MatchString(pkg):
 				return &usageError{fmt.Errorf("--package %q is not <owner>.<name>, of a-z, 0-9 and _", pkg)}
 			}
-			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+			ctx, stop := untilInterrupted(cmd.Context())
 			defer stop()
-			context.AfterFunc(ctx, stop) // a second signal ends what waits for a pipe
 			source, closer, err := from.source(ctx, args)
 			if err != nil {
 				return err

@@ -129,6 +129,18 @@ func discoveryURL(issuers []config.Issuer, name string) string {
 	return ""
 }
 
+// listenerTLS is what a listener shows, nil where it has no certificate.
+func listenerTLS(address string, t config.ServerTLS, log logrus.FieldLogger) (*tls.Config, error) {
+	if !t.Enabled() {
+		return nil, nil
+	}
+	conf, err := serverTLS(t, log)
+	if err != nil {
+		return nil, fmt.Errorf("listener %s: %w", address, err)
+	}
+	return conf, nil
+}
+
 // serverTLS is a certificate that is loaded anew when its files change.
 func serverTLS(t config.ServerTLS, log logrus.FieldLogger) (*tls.Config, error) {
 	log = log.WithField("certificate", t.Cert)

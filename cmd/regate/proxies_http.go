@@ -9,8 +9,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/sirupsen/logrus"
-
 	"github.com/regate-dev/regate/engine/config"
 	"github.com/regate-dev/regate/engine/input"
 	httpproxy "github.com/regate-dev/regate/proxies/http"
@@ -166,17 +164,6 @@ func httpParts(cfg *config.Config) (targets []httpproxy.Target, forward *httppro
 		}
 	}
 	return targets, forward, errors.Join(errs...)
-}
-
-func httpTLS(l config.HTTPListener, log logrus.FieldLogger) (*tls.Config, error) {
-	if !l.TLS.Enabled() {
-		return nil, nil
-	}
-	conf, err := serverTLS(l.TLS, log)
-	if err != nil {
-		return nil, fmt.Errorf("listener %s: %w", l.Address, err)
-	}
-	return conf, nil
 }
 
 func (g *gateway) openHTTP(context.Context) error {

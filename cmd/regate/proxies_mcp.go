@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
-
-	"github.com/sirupsen/logrus"
 
 	"github.com/regate-dev/regate/engine/config"
 	"github.com/regate-dev/regate/engine/input"
@@ -39,17 +36,6 @@ func mcpTarget(t config.MCPTarget) (mcp.Target, error) {
 		return out, fmt.Errorf("target %q: %s: %w", t.Name, t.ApprovedTools, err)
 	}
 	return out, nil
-}
-
-func mcpTLS(l config.MCPListener, log logrus.FieldLogger) (*tls.Config, error) {
-	if !l.TLS.Enabled() {
-		return nil, nil
-	}
-	conf, err := serverTLS(l.TLS, log)
-	if err != nil {
-		return nil, fmt.Errorf("listener %s: %w", l.Address, err)
-	}
-	return conf, nil
 }
 
 func (g *gateway) openMCP(context.Context) error {

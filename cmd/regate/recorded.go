@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -231,4 +233,13 @@ func (a *recordings) listed(ctx context.Context, each func(found) error) error {
 		}
 	}
 	return nil
+}
+
+// untilInterrupted returns a context that the first signal ends, so that what
+// was read until then is shown. A second signal ends the process: it may wait
+// for a pipe.
+func untilInterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
 }

@@ -2,11 +2,8 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -27,9 +24,8 @@ the archive.`,
   regate sessions export --since 30d --agent report-bot --target shop | zstd > recorded.ndjson.zst`,
 		Args: wantNoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+			ctx, stop := untilInterrupted(cmd.Context())
 			defer stop()
-			context.AfterFunc(ctx, stop) // a second signal ends what waits for a pipe
 			source, closer, err := from.source(ctx, nil)
 			if err != nil {
 				return err
