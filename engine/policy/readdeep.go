@@ -58,30 +58,7 @@ func deepOwn(r *ast.Rule) [][]string {
 
 func (d *deepReads) of(compiler *ast.Compiler, p *pkg) [][]string {
 	var out [][]string
-	seen := map[*ast.Rule]bool{}
-	var visit func(r *ast.Rule)
-	visit = func(r *ast.Rule) {
-		if seen[r] {
-			return
-		}
-		seen[r] = true
-		out = append(out, d.own[r]...)
-		for dep := range compiler.Graph.Dependencies(r) {
-			if next, ok := dep.(*ast.Rule); ok {
-				visit(next)
-			}
-		}
-		if r.Else != nil {
-			visit(r.Else)
-		}
-	}
-	for _, m := range compiler.Modules {
-		if m.Package.Path.Equal(p.path) {
-			for _, r := range m.Rules {
-				visit(r)
-			}
-		}
-	}
+	eachRuleOf(compiler, p, func(r *ast.Rule) { out = append(out, d.own[r]...) })
 	slices.SortFunc(out, slices.Compare[[]string])
 	out = slices.CompactFunc(out, slices.Equal[[]string])
 	// Where a path and something below it are read, the path says it all.

@@ -86,21 +86,28 @@ func newReadSets(compiler *ast.Compiler) *readSets {
 // of follows the dependency graph from every rule of the package.
 func (s *readSets) of(compiler *ast.Compiler, p *pkg) readSet {
 	out := readSet{paths: map[string]bool{}}
+	eachRuleOf(compiler, p, func(r *ast.Rule) { out = out.union(s.own[r]) })
+	return out
+}
+
+// eachRuleOf calls visit once for each rule of the package and for each that they
+// depend on.
+func eachRuleOf(compiler *ast.Compiler, p *pkg, visit func(*ast.Rule)) {
 	seen := map[*ast.Rule]bool{}
-	var visit func(r *ast.Rule)
-	visit = func(r *ast.Rule) {
+	var walk func(r *ast.Rule)
+	walk = func(r *ast.Rule) {
 		if seen[r] {
 			return
 		}
 		seen[r] = true
-		out = out.union(s.own[r])
+		visit(r)
 		for dep := range compiler.Graph.Dependencies(r) {
 			if next, ok := dep.(*ast.Rule); ok {
-				visit(next)
+				walk(next)
 			}
 		}
 		if r.Else != nil {
-			visit(r.Else)
+			walk(r.Else)
 		}
 	}
 	for _, m := range compiler.Modules {
@@ -108,10 +115,9 @@ func (s *readSets) of(compiler *ast.Compiler, p *pkg) readSet {
 			continue
 		}
 		for _, r := range m.Rules {
-			visit(r)
+			walk(r)
 		}
 	}
-	return out
 }
 
 // ownReads collects what one rule reads itself, without what it calls.
