@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"time"
 )
 
@@ -128,24 +127,7 @@ func (c *committer) seal(f *frame) []byte {
 // are lost, and events are refused from here on.
 func (c *committer) fail(frames []*frame, cause error) {
 	j := c.j
-	err := fmt.Errorf("%w: %w", ErrDown, cause)
-	j.mu.Lock()
-	failed := append(append([]*frame(nil), frames...), j.ready...)
-	j.ready = j.ready[:0]
-	if j.current != nil {
-		failed = append(failed, j.current)
-		j.current = nil
-	}
-	for _, f := range failed {
-		j.pending -= f.size()
-	}
-	if !j.closed {
-		j.setRefusal(err, false)
-	}
-	j.mu.Unlock()
-	if !c.down && (len(failed) > 0 || !errors.Is(cause, ErrClosed)) {
-		j.log.WithError(err).WithField("frames", len(failed)).Error("events are not recorded; they are refused until the journal is back")
-	}
+	failed, err := j.giveUp(frames, cause, c.down)
 	c.down = true
 	for _, f := range failed {
 		if f.seq != 0 {
@@ -191,32 +173,11 @@ func (c *committer) run() {
 // recover tries to store an empty frame until it succeeds and takes events
 // again. It returns false when the journal stops first.
 func (c *committer) recover() bool {
-	j := c.j
-	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
-		select {
-		case <-j.stop:
-			return false
-		case <-time.After(wait):
-		}
-		if err := c.probe(); err != nil {
-			j.log.WithError(err).Debug("the journal is still down")
-			continue
-		}
-		break
+	if !c.j.await(c.probe) {
+		return false
 	}
-	j.log.Warn("the journal takes events again")
-	j.mu.Lock()
-	if !j.closed {
-		j.setRefusal(nil, false)
-	}
-	j.mu.Unlock()
-	// In a goroutine of its own: a session may wait for room, which this one
-	// makes.
-	j.stopped.Go(func() {
-		for _, w := range j.writers() {
-			w.recovered()
-		}
-	})
+	c.j.log.Warn("the journal takes events again")
+	c.j.reopen()
 	return true
 }
 

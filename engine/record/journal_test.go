@@ -180,6 +180,23 @@ func TestCloseWaitsForAJournalThatIsDown(t *testing.T) {
 	}
 }
 
+// TestCloseThatWasStoredAfterAll: a receipt whose acknowledgement was lost is
+// found in the journal, and who waits for the Close is told.
+func TestCloseThatWasStoredAfterAll(t *testing.T) {
+	j := openJournal(t, openState(t, t.TempDir()), nil)
+	w, ack := j.Begin(Header{Protocol: "test"})
+	must(t, ack)
+	w.mu.Lock()
+	w.closed, w.closing, w.receipt = true, newAck(), failedAck(ErrDown)
+	waiting := w.closing
+	w.mu.Unlock()
+	j.settled(&frame{events: []frameEvent{{w: w, seq: 2, last: true}}})
+	must(t, waiting)
+	if len(j.writers()) != 0 {
+		t.Error("the session is still known")
+	}
+}
+
 // TestRequestIsRefusedWithItsPart: an index handed out for a part that was
 // then lost must not be referred to.
 func TestRequestIsRefusedWithItsPart(t *testing.T) {

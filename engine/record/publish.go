@@ -16,12 +16,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// How a journal that is down tries to come back.
-const (
-	retryFirst = 20 * time.Millisecond
-	retryMost  = 500 * time.Millisecond
-)
-
 // gatherTurns is how often the publisher lets other goroutines go first before
 // it takes a frame: sessions that are about to append get into the same frame,
 // and a frame costs far more than an event. It waits for nobody that sleeps.
@@ -232,27 +226,10 @@ func readAnswer(m *nats.Msg) (uint64, error) {
 // events are refused from here on.
 func (p *publisher) fail(cause error) {
 	j := p.j
-	err := fmt.Errorf("%w: %w", ErrDown, cause)
-	j.mu.Lock()
-	failed := append([]*frame(nil), p.inFlight...)
+	failed, err := j.giveUp(p.inFlight, cause, p.cause != nil)
+	j.mu.Lock() // for may
 	p.inFlight = p.inFlight[:0]
-	failed = append(failed, j.ready...)
-	j.ready = j.ready[:0]
-	if j.current != nil {
-		failed = append(failed, j.current)
-		j.current = nil
-	}
-	for _, f := range failed {
-		j.pending -= f.size()
-	}
-	if !j.closed {
-		j.setRefusal(err, false)
-	}
 	j.mu.Unlock()
-
-	if p.cause == nil && (len(failed) > 0 || !errors.Is(cause, ErrClosed)) {
-		j.log.WithError(err).WithField("frames", len(failed)).Error("events are not recorded; they are refused until the journal is back")
-	}
 	p.cause = err
 	for _, f := range failed {
 		if f.seq != 0 {
@@ -269,19 +246,8 @@ func (p *publisher) fail(cause error) {
 // takes events again. It returns false when the journal stops first.
 func (p *publisher) recover() bool {
 	j := p.j
-	wait := retryFirst
-	for {
-		select {
-		case <-j.stop:
-			return false
-		case <-time.After(wait):
-		}
-		wait = min(2*wait, retryMost)
-		if err := p.probe(); err != nil {
-			j.log.WithError(err).Debug("the journal is still down")
-			continue
-		}
-		break
+	if !j.await(p.probe) {
+		return false
 	}
 	lost := 0
 	for _, f := range p.doubtful {
@@ -292,18 +258,7 @@ func (p *publisher) recover() bool {
 	}
 	p.doubtful, p.cause = nil, nil
 	j.log.WithField("lost", lost).Warn("the journal takes events again")
-	j.mu.Lock()
-	if !j.closed {
-		j.setRefusal(nil, false)
-	}
-	j.mu.Unlock()
-	// In a goroutine of its own: a session may wait for room, which this one
-	// makes.
-	j.stopped.Go(func() {
-		for _, w := range j.writers() {
-			w.recovered()
-		}
-	})
+	j.reopen()
 	return true
 }
 
@@ -378,10 +333,12 @@ func (p *publisher) resolve(ctx context.Context, stream jetstream.Stream, probe 
 	return nil
 }
 
-// settled forgets the sessions that a frame closed.
+// settled forgets the sessions that a frame closed. It was taken for lost, so
+// their Closes may still wait for another try.
 func (j *Journal) settled(f *frame) {
 	for _, e := range f.events {
 		if e.last {
+			e.w.ended(nil)
 			j.forget(e.w)
 		}
 	}
@@ -391,14 +348,4 @@ func (j *Journal) settled(f *frame) {
 func (p *publisher) abandon() {
 	p.fail(ErrClosed)
 	p.j.abandon()
-}
-
-// abandon fails the Closes that still wait.
-func (j *Journal) abandon() {
-	j.mu.Lock()
-	j.setRefusal(ErrClosed, false)
-	j.mu.Unlock()
-	for _, w := range j.writers() {
-		w.abandon()
-	}
 }

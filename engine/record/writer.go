@@ -274,12 +274,12 @@ func (w *Writer) recovered() {
 	}()
 }
 
-// abandon ends the session without a receipt: the journal stops.
-func (w *Writer) abandon() {
+// ended ends a Close that waits: nothing more of the session is stored.
+func (w *Writer) ended(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closing != nil {
-		w.closing.settle(ErrClosed)
+		w.closing.settle(err)
 		w.closing = nil
 	}
 	w.closed = true
