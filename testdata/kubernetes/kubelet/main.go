@@ -1,7 +1,8 @@
 // Command kubelet is the part of a kubelet that the API server talks to: exec,
-// attach and logs of containers, on the kubelet's own streaming code. There are
-// no containers: exec runs the command as it is on this machine, attach echoes
-// its input, and logs come from a file.
+// attach, logs and ports of containers, on the kubelet's own streaming code.
+// There are no containers: exec runs the command as it is on this machine, on a
+// terminal where one is asked for; attach echoes its input; logs come from a
+// file, and with follow what is appended to it; a port is one of 127.0.0.1.
 //
 // It answers nobody but the API server, whose client certificate it demands.
 package main
@@ -15,13 +16,16 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
+	"k8s.io/cri-streaming/pkg/streaming/portforward"
 	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 	utilexec "k8s.io/utils/exec"
 )
@@ -60,6 +64,15 @@ var protocols = []string{remotecommand.StreamProtocolV4Name, remotecommand.Strea
 // kin.
 func (k kubelet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	if parts[0] == "portForward" && len(parts) >= 3 {
+		ports, err := portforward.NewV4Options(r)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		portforward.ServePortForward(w, r, k, parts[2], "", ports, time.Hour, 30*time.Second, []string{portforward.ProtocolV1Name})
+		return
+	}
 	if len(parts) < 4 {
 		http.NotFound(w, r)
 		return
@@ -90,8 +103,15 @@ func (kubelet) ExecInContainer(ctx context.Context, _, _, container string, comm
 		for range resize { // there is no terminal to resize
 		}
 	}()
+	if tty { // script gives it a terminal
+		var line []string
+		for _, word := range command {
+			line = append(line, "'"+strings.ReplaceAll(word, "'", `'\''`)+"'")
+		}
+		command = []string{"script", "-qefc", strings.Join(line, " "), "/dev/null"}
+	}
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "CONTAINER=" + container}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "CONTAINER=" + container, "TERM=xterm", "SHELL=/bin/sh", "PS1=$ "}
 	cmd.WaitDelay = time.Second
 	cmd.Stdin, cmd.Stdout = in, out
 	if cmd.Stderr = errs; tty || errs == nil {
@@ -118,12 +138,42 @@ func (kubelet) AttachContainer(_ context.Context, _, _, _ string, in io.Reader, 
 	return lines.Err()
 }
 
-func (kubelet) serveLogs(w http.ResponseWriter, _ *http.Request, name string) {
-	raw, err := os.ReadFile(name)
+// PortForward connects a stream with a port.
+func (kubelet) PortForward(ctx context.Context, _, _ string, port int32, stream io.ReadWriteCloser) error {
+	defer stream.Close()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	go func() {
+		_, _ = io.Copy(conn, stream)
+		_ = conn.(*net.TCPConn).CloseWrite()
+	}()
+	_, err = io.Copy(stream, conn)
+	return err
+}
+
+// serveLogs answers with a file, and with follow=true goes on with what is
+// appended to it.
+func (kubelet) serveLogs(w http.ResponseWriter, r *http.Request, name string) {
+	f, err := os.Open(name)
 	if err != nil {
 		http.Error(w, "no log", http.StatusNotFound)
 		return
 	}
+	defer f.Close()
 	w.Header().Set("Content-Type", "text/plain")
-	_, _ = w.Write(raw)
+	for {
+		if _, err := io.Copy(w, f); err != nil || r.URL.Query().Get("follow") != "true" {
+			return
+		}
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-r.Context().Done():
+			return
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
