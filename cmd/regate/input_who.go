@@ -135,16 +135,13 @@ func (w *whoFlags) resolve(cmd *cobra.Command, protocol input.Protocol) (resolve
 // configured returns the target of the configuration that --target names: the
 // only one of its protocol where it names none.
 func (w *whoFlags) configured(cmd *cobra.Command, cfg *config.Config, protocol input.Protocol) (config.Target, error) {
-	var found []config.Target
+	found := targetsOf(cfg, protocol)
 	var names []string
-	for _, t := range cfg.Targets {
-		if t.Protocol != string(protocol) {
-			continue
-		}
+	for _, t := range found {
 		if t.Name == w.target {
 			return t, nil
 		}
-		found, names = append(found, t), append(names, t.Name)
+		names = append(names, t.Name)
 	}
 	switch {
 	case len(found) == 0:
@@ -155,6 +152,23 @@ func (w *whoFlags) configured(cmd *cobra.Command, cfg *config.Config, protocol i
 		return config.Target{}, &usageError{fmt.Errorf("--target says which target is meant: %s", strings.Join(names, ", "))}
 	}
 	return config.Target{}, &usageError{fmt.Errorf("--target %q is no %s target of the configuration: it has %s", w.target, protocol, strings.Join(names, ", "))}
+}
+
+// targetsOf are the configuration's targets of one protocol: their names and
+// labels for those that have a list of their own.
+func targetsOf(cfg *config.Config, protocol input.Protocol) []config.Target {
+	out := ofProtocol(cfg.Targets, string(protocol))
+	switch protocol {
+	case input.HTTP:
+		for _, t := range cfg.HTTP.Targets {
+			out = append(out, config.Target{Name: t.Name, Protocol: string(protocol), Labels: t.Labels})
+		}
+	case input.MCP:
+		for _, t := range cfg.MCP.Targets {
+			out = append(out, config.Target{Name: t.Name, Protocol: string(protocol), Labels: t.Labels})
+		}
+	}
+	return out
 }
 
 // identity is what the gateway would know of the token. cfg may be nil.
