@@ -14,21 +14,9 @@ const (
 	maxList     = approval.MaxList
 )
 
-// listApprovals shows every ticket to holders of a role, and to others those
-// that they asked for or may decide on. ?state= chooses one state, "open" and
-// "all"; without it the open ones are shown.
-func (c *Console) listApprovals(_ context.Context, who *caller, r *http.Request) (int, any, error) {
+// listApprovals answers GET /api/v1/approvals[?state=…&limit=…].
+func (c *Console) listApprovals(_ context.Context, who *Caller, r *http.Request) (int, any, error) {
 	q := r.URL.Query()
-	states := map[string][]approval.State{
-		"": {approval.Pending, approval.Approved}, "open": {approval.Pending, approval.Approved}, "all": nil,
-	}
-	for _, s := range []approval.State{approval.Pending, approval.Approved, approval.Consumed, approval.Denied, approval.Expired, approval.Cancelled} {
-		states[string(s)] = []approval.State{s}
-	}
-	wanted, ok := states[q.Get("state")]
-	if !ok {
-		return 0, nil, malformed("state must be open, all, pending, approved, consumed, denied, expired or cancelled")
-	}
 	limit := defaultList
 	if s := q.Get("limit"); s != "" {
 		n, err := strconv.Atoi(s)
@@ -37,97 +25,145 @@ func (c *Console) listApprovals(_ context.Context, who *caller, r *http.Request)
 		}
 		limit = n
 	}
-	if err := c.cfg.Approvals.Healthy(); err != nil {
-		return 0, nil, err // a list that may be old is worse than none
+	out, more, err := c.Tickets(who, q.Get("state"), limit)
+	if err != nil {
+		return 0, nil, err
 	}
-	out := []*approval.Ticket{}
-	for _, t := range c.cfg.Approvals.List(approval.Filter{States: wanted}) {
-		if who.any() || t.Concerns(who.id.Subject) {
-			out = append(out, t)
-		}
-	}
-	cut := max(0, len(out)-limit) // the oldest come first: keep the newest
 	return http.StatusOK, struct {
 		Approvals []*approval.Ticket `json:"approvals"`
 		More      bool               `json:"more"`
-	}{out[cut:], cut > 0}, nil
+	}{out, more}, nil
 }
 
-func (c *Console) getApproval(ctx context.Context, who *caller, r *http.Request) (int, any, error) {
-	t, err := c.ticket(ctx, who, r)
+// Tickets lists held requests, the oldest first: every one to holders of a
+// role, and to others those that they asked for or may decide on. state chooses
+// one state, "open" or "all"; "" is "open". Where there are more than limit, the
+// newest are returned.
+func (c *Console) Tickets(who *Caller, state string, limit int) (list []*approval.Ticket, more bool, err error) {
+	states := map[string][]approval.State{
+		"": {approval.Pending, approval.Approved}, "open": {approval.Pending, approval.Approved}, "all": nil,
+	}
+	for _, s := range []approval.State{approval.Pending, approval.Approved, approval.Consumed, approval.Denied, approval.Expired, approval.Cancelled} {
+		states[string(s)] = []approval.State{s}
+	}
+	wanted, ok := states[state]
+	if !ok {
+		return nil, false, malformed("state must be open, all, pending, approved, consumed, denied, expired or cancelled")
+	}
+	if err := c.cfg.Approvals.Healthy(); err != nil {
+		return nil, false, err // a list that may be old is worse than none
+	}
+	list = []*approval.Ticket{}
+	for _, t := range c.cfg.Approvals.List(approval.Filter{States: wanted}) {
+		if who.Any() || t.Concerns(who.Identity.Subject) {
+			list = append(list, t)
+		}
+	}
+	cut := max(0, len(list)-limit) // the oldest come first: keep the newest
+	return list[cut:], cut > 0, nil
+}
+
+func (c *Console) getApproval(ctx context.Context, who *Caller, r *http.Request) (int, any, error) {
+	t, err := c.Ticket(ctx, who, r.PathValue("id"))
 	if err != nil {
 		return 0, nil, err
 	}
 	return http.StatusOK, t, nil
 }
 
-// ticket returns the ticket of a request's path. A caller whom it does not
-// concern learns no more than that there may be none.
-func (c *Console) ticket(ctx context.Context, who *caller, r *http.Request) (*approval.Ticket, error) {
-	t, err := c.cfg.Approvals.Get(ctx, r.PathValue("id"))
+// Ticket returns one held request. A caller whom it does not concern learns no
+// more than that there may be none.
+func (c *Console) Ticket(ctx context.Context, who *Caller, id string) (*approval.Ticket, error) {
+	t, err := c.cfg.Approvals.Get(ctx, id)
 	if err != nil {
 		return nil, approvalProblem(err)
 	}
-	if !who.any() && !t.Concerns(who.id.Subject) {
+	if !who.Any() && !t.Concerns(who.Identity.Subject) {
 		return nil, newProblem(http.StatusNotFound, approval.CodeNotFound, "there is no such approval", "")
 	}
 	return t, nil
 }
 
-func (c *Console) approve(ctx context.Context, who *caller, r *http.Request) (int, any, error) {
+func (c *Console) approve(ctx context.Context, who *Caller, r *http.Request) (int, any, error) {
 	var in struct {
 		Note string `json:"note"`
 	}
 	if err := readJSON(r, &in, true); err != nil {
 		return 0, nil, err
 	}
-	t, detail, err := c.decidable(ctx, who, r, in.Note)
+	t, err := c.Approve(ctx, who, r.PathValue("id"), in.Note)
 	if err != nil {
 		return 0, nil, err
 	}
-	if err := c.record(ctx, who, "approval.approve", detail); err != nil {
-		return 0, nil, err
-	}
-	t, err = c.cfg.Approvals.Approve(ctx, t.ID, approver(who), in.Note)
-	if err != nil {
-		c.note(ctx, who, "approval.approve", outcomeOf(err), detail)
-		return 0, nil, approvalProblem(err)
-	}
-	detail["state"] = string(t.State)
-	c.note(ctx, who, "approval.approve", OutcomeOK, detail)
 	return http.StatusOK, t, nil
 }
 
-func (c *Console) deny(ctx context.Context, who *caller, r *http.Request) (int, any, error) {
+// Approve adds the caller's yes to a held request, once that is recorded.
+func (c *Console) Approve(ctx context.Context, who *Caller, id, note string) (*approval.Ticket, error) {
+	t, detail, err := c.decidable(ctx, who, id, note)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.record(ctx, who, "approval.approve", detail); err != nil {
+		return nil, err
+	}
+	t, err = c.cfg.Approvals.Approve(ctx, t.ID, approver(who), note)
+	if err != nil {
+		c.note(ctx, who, "approval.approve", outcomeOf(err), detail)
+		return nil, approvalProblem(err)
+	}
+	detail["state"] = string(t.State)
+	c.note(ctx, who, "approval.approve", OutcomeOK, detail)
+	return t, nil
+}
+
+func (c *Console) deny(ctx context.Context, who *Caller, r *http.Request) (int, any, error) {
 	var in struct {
 		Reason string `json:"reason"`
 	}
 	if err := readJSON(r, &in, true); err != nil {
 		return 0, nil, err
 	}
-	t, detail, err := c.decidable(ctx, who, r, in.Reason)
+	t, err := c.Deny(ctx, who, r.PathValue("id"), in.Reason)
 	if err != nil {
 		return 0, nil, err
 	}
-	t, err = c.cfg.Approvals.Deny(ctx, t.ID, approver(who), in.Reason)
-	if err != nil {
-		c.note(ctx, who, "approval.deny", outcomeOf(err), detail)
-		return 0, nil, approvalProblem(err)
-	}
-	c.note(ctx, who, "approval.deny", OutcomeOK, detail)
 	return http.StatusOK, t, nil
 }
 
-// decidable checks the role and finds the ticket. Whether this person counts
+// Deny ends a held request by the caller's no.
+func (c *Console) Deny(ctx context.Context, who *Caller, id, reason string) (*approval.Ticket, error) {
+	t, detail, err := c.decidable(ctx, who, id, reason)
+	if err != nil {
+		return nil, err
+	}
+	t, err = c.cfg.Approvals.Deny(ctx, t.ID, approver(who), reason)
+	if err != nil {
+		c.note(ctx, who, "approval.deny", outcomeOf(err), detail)
+		return nil, approvalProblem(err)
+	}
+	c.note(ctx, who, "approval.deny", OutcomeOK, detail)
+	return t, nil
+}
+
+// MayDecide returns why this person cannot decide on any request, nil where it
 // is for the desk to say: the policy's requirement names the approvers.
-func (c *Console) decidable(ctx context.Context, who *caller, r *http.Request, text string) (*approval.Ticket, map[string]string, error) {
-	if !c.cfg.Roles.Approver.Empty() && !who.approver {
-		return nil, nil, forbidden("approver")
+func (c *Console) MayDecide(who *Caller) error {
+	if !c.cfg.Roles.Approver.Empty() && !who.Approver {
+		return forbidden("approver")
+	}
+	return nil
+}
+
+// decidable checks the role and finds the ticket.
+func (c *Console) decidable(ctx context.Context, who *Caller, id, text string) (*approval.Ticket, map[string]string, error) {
+	if err := c.MayDecide(who); err != nil {
+		return nil, nil, err
 	}
 	if len(text) > maxText {
 		return nil, nil, malformed("note and reason have at most " + strconv.Itoa(maxText) + " bytes")
 	}
-	t, err := c.ticket(ctx, who, r)
+	t, err := c.Ticket(ctx, who, id)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -137,8 +173,8 @@ func (c *Console) decidable(ctx context.Context, who *caller, r *http.Request, t
 	}, nil
 }
 
-func approver(who *caller) approval.Identity {
-	return approval.Identity{Subject: who.id.Subject, Actor: who.id.Actor}
+func approver(who *Caller) approval.Identity {
+	return approval.Identity{Subject: who.Identity.Subject, Actor: who.Identity.Actor}
 }
 
 func outcomeOf(err error) string {

@@ -33,17 +33,21 @@ type Roles struct {
 	Operator Members // reads everything, revokes
 }
 
-// caller is who sent a request.
-type caller struct {
-	id                                  *identity.Identity
-	viewer, approver, auditor, operator bool
+// Caller is who sent a request, with the roles that they hold.
+type Caller struct {
+	Identity                            *identity.Identity
+	Viewer, Approver, Auditor, Operator bool
 }
 
-// any reports whether the caller holds a role at all.
-func (c *caller) any() bool { return c.viewer || c.approver || c.auditor || c.operator }
+// Any reports whether the caller holds a role at all.
+func (c *Caller) Any() bool { return c.Viewer || c.Approver || c.Auditor || c.Operator }
 
-// authenticate verifies the bearer token. The error is a *problem.
-func (c *Console) authenticate(ctx context.Context, r *http.Request) (*caller, error) {
+// Recordings reports whether the caller may see what was asked and answered in
+// sessions of others.
+func (c *Caller) Recordings() bool { return c.Auditor || c.Operator }
+
+// authenticate verifies the bearer token. The error is a *Problem.
+func (c *Console) authenticate(ctx context.Context, r *http.Request) (*Caller, error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		token = ""
@@ -51,10 +55,21 @@ func (c *Console) authenticate(ctx context.Context, r *http.Request) (*caller, e
 	if strings.TrimSpace(token) == "" || len(r.Header.Values("Authorization")) != 1 {
 		return nil, identityProblem(identity.Refusal(identity.ReasonMissing, nil))
 	}
-	id, err := c.cfg.Verifier.Verify(ctx, strings.TrimSpace(token))
+	return c.Verify(ctx, strings.TrimSpace(token))
+}
+
+// Verify checks a token and admits whom it names. The error is a *Problem.
+func (c *Console) Verify(ctx context.Context, token string) (*Caller, error) {
+	id, err := c.cfg.Verifier.Verify(ctx, token)
 	if err != nil {
 		return nil, identityProblem(err)
 	}
+	return c.Admit(id)
+}
+
+// Admit says what an identity that was verified before may do now. The error
+// is a *Problem.
+func (c *Console) Admit(id *identity.Identity) (*Caller, error) {
 	if err := c.cfg.Revocations.Healthy(); err != nil {
 		return nil, identityProblem(identity.Refusal(identity.ReasonRevocationsStale, err))
 	}
@@ -69,15 +84,15 @@ func (c *Console) authenticate(ctx context.Context, r *http.Request) (*caller, e
 		return nil, newProblem(http.StatusForbidden, ReasonDelegated,
 			"the token acts on behalf of somebody else", "use a token of your own, without an act claim")
 	}
-	who := &caller{id: id}
-	who.viewer = c.cfg.Roles.Viewer.has(id.Subject)
-	who.approver = c.cfg.Roles.Approver.has(id.Subject)
-	who.auditor = c.cfg.Roles.Auditor.has(id.Subject)
-	who.operator = c.cfg.Roles.Operator.has(id.Subject)
+	who := &Caller{Identity: id}
+	who.Viewer = c.cfg.Roles.Viewer.has(id.Subject)
+	who.Approver = c.cfg.Roles.Approver.has(id.Subject)
+	who.Auditor = c.cfg.Roles.Auditor.has(id.Subject)
+	who.Operator = c.cfg.Roles.Operator.has(id.Subject)
 	return who, nil
 }
 
-func identityProblem(err error) *problem {
+func identityProblem(err error) *Problem {
 	var refused *identity.Error
 	if !errors.As(err, &refused) {
 		return newProblem(http.StatusServiceUnavailable, ReasonUnavailable, "the identity could not be verified", "Try again.")
@@ -90,6 +105,6 @@ func identityProblem(err error) *problem {
 	return newProblem(status, refused.Reason, refused.Message, refused.Hint)
 }
 
-func forbidden(role string) *problem {
+func forbidden(role string) *Problem {
 	return newProblem(http.StatusForbidden, ReasonForbidden, "this needs the role "+role, "Ask the gateway's operator; roles are set under admin.roles.")
 }

@@ -72,6 +72,7 @@ type Console struct {
 	now     func() time.Time
 	handler http.Handler
 
+	pages      http.Handler  // of people, nil for none
 	explaining chan struct{} // one at a time
 }
 
@@ -92,6 +93,11 @@ func New(cfg Config) (*Console, error) {
 	c.handler = c.routes()
 	return c, nil
 }
+
+// Mount gives every address that is not the API's to the pages for people,
+// which answer for themselves: headers, limits and identity. It comes before the
+// first request.
+func (c *Console) Mount(pages http.Handler) { c.pages = pages }
 
 // ServeHTTP implements http.Handler.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.handler.ServeHTTP(w, r) }

@@ -12,8 +12,9 @@ import (
 // than one that fails.
 const checkTimeout = 3 * time.Second
 
-// dependencyState is one line of /readyz and of the status.
-type dependencyState struct {
+// DependencyState is one line of /readyz and of the status: how a dependency
+// is at present.
+type DependencyState struct {
 	Name  string `json:"name"`
 	OK    bool   `json:"ok"`
 	Error string `json:"error,omitempty"`
@@ -25,7 +26,7 @@ func (c *Console) health(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (c *Console) ready(w http.ResponseWriter, r *http.Request) {
-	states, ok := c.dependencies(r.Context())
+	states, ok := c.Health(r.Context())
 	if !c.cfg.Details && !c.holdsRole(r) {
 		for i := range states {
 			states[i].Error = ""
@@ -37,7 +38,7 @@ func (c *Console) ready(w http.ResponseWriter, r *http.Request) {
 	}
 	_ = json.NewEncoder(w).Encode(struct {
 		OK           bool              `json:"ok"`
-		Dependencies []dependencyState `json:"dependencies"`
+		Dependencies []DependencyState `json:"dependencies"`
 	}{ok, states})
 }
 
@@ -46,18 +47,18 @@ func (c *Console) holdsRole(r *http.Request) bool {
 		return false
 	}
 	who, err := c.authenticate(r.Context(), r)
-	return err == nil && who.any()
+	return err == nil && who.Any()
 }
 
-// dependencies checks all dependencies at once.
-func (c *Console) dependencies(ctx context.Context) ([]dependencyState, bool) {
+// Health checks all dependencies at once.
+func (c *Console) Health(ctx context.Context) ([]DependencyState, bool) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	states := make([]dependencyState, len(c.cfg.Dependencies))
+	states := make([]DependencyState, len(c.cfg.Dependencies))
 	var wg sync.WaitGroup
 	for i, d := range c.cfg.Dependencies {
 		wg.Go(func() {
-			states[i] = dependencyState{Name: d.Name, OK: true}
+			states[i] = DependencyState{Name: d.Name, OK: true}
 			if err := d.Check(ctx); err != nil {
 				states[i].OK, states[i].Error = false, err.Error()
 			}
@@ -71,20 +72,20 @@ func (c *Console) dependencies(ctx context.Context) ([]dependencyState, bool) {
 	return states, ok
 }
 
-func (c *Console) status(ctx context.Context, who *caller, _ *http.Request) (int, any, error) {
-	if !who.any() {
+func (c *Console) status(ctx context.Context, who *Caller, _ *http.Request) (int, any, error) {
+	if !who.Any() {
 		return 0, nil, forbidden("viewer")
 	}
-	states, ok := c.dependencies(ctx)
+	states, ok := c.Health(ctx)
 	return http.StatusOK, struct {
 		Ready        bool              `json:"ready"`
-		Dependencies []dependencyState `json:"dependencies"`
+		Dependencies []DependencyState `json:"dependencies"`
 		Gateway      any               `json:"gateway"`
 	}{ok, states, c.cfg.Status()}, nil
 }
 
-func (c *Console) sessions(_ context.Context, who *caller, _ *http.Request) (int, any, error) {
-	if !who.viewer && !who.auditor && !who.operator {
+func (c *Console) sessions(_ context.Context, who *Caller, _ *http.Request) (int, any, error) {
+	if !who.Viewer && !who.Auditor && !who.Operator {
 		return 0, nil, forbidden("viewer")
 	}
 	return http.StatusOK, struct {

@@ -2,6 +2,7 @@ package console
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 )
 
@@ -20,8 +21,8 @@ const (
 	ReasonInternal    = "console/internal"           // a mistake in regate
 )
 
-// problem is an RFC 9457 problem document.
-type problem struct {
+// Problem is an RFC 9457 problem document.
+type Problem struct {
 	Type   string `json:"type"` // urn:regate:problem:<reason>
 	Title  string `json:"title"`
 	Status int    `json:"status"`
@@ -31,16 +32,26 @@ type problem struct {
 }
 
 // Error implements error, so that a handler can return one.
-func (p *problem) Error() string { return p.Reason + ": " + p.Detail }
+func (p *Problem) Error() string { return p.Reason + ": " + p.Detail }
 
-func newProblem(status int, reason, detail, hint string) *problem {
-	return &problem{
+func newProblem(status int, reason, detail, hint string) *Problem {
+	return &Problem{
 		Type: "urn:regate:problem:" + reason, Title: http.StatusText(status),
 		Status: status, Reason: reason, Detail: detail, Hint: hint,
 	}
 }
 
-func (p *problem) write(w http.ResponseWriter) {
+// ProblemOf returns err as a problem that may be shown. Errors that are none may
+// name hosts and files: what is shown of them is that something does not answer.
+func ProblemOf(err error) *Problem {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	return newProblem(http.StatusServiceUnavailable, ReasonUnavailable, "something behind the admin API does not answer", "The gateway's log has the cause.")
+}
+
+func (p *Problem) write(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	if p.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="regate", error="invalid_token"`)

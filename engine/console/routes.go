@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"runtime/debug"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/sirupsen/logrus"
@@ -28,8 +29,8 @@ func discard() logrus.FieldLogger {
 }
 
 // handler answers an authenticated request with a status and a JSON body, or
-// with an error that is best a *problem.
-type handler func(ctx context.Context, who *caller, r *http.Request) (status int, body any, err error)
+// with an error that is best a *Problem.
+type handler func(ctx context.Context, who *Caller, r *http.Request) (status int, body any, err error)
 
 func (c *Console) routes() http.Handler {
 	mux := http.NewServeMux()
@@ -51,13 +52,18 @@ func (c *Console) routes() http.Handler {
 
 	slots := make(chan struct{}, maxConcurrent)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer c.recoverPanic(w, r)
+		if c.pages != nil && !ofAPI(r.URL.Path) {
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			c.pages.ServeHTTP(w, r)
+			return
+		}
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		h.Set("Cache-Control", "no-store")
-		defer c.recoverPanic(w, r)
 
 		// Health must answer when the API is busy.
 		if r.URL.Path != "/healthz" {
@@ -77,6 +83,12 @@ func (c *Console) routes() http.Handler {
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// ofAPI reports whether a path is one of this package's, also where there is
+// nothing at it.
+func ofAPI(path string) bool {
+	return path == "/healthz" || path == "/readyz" || path == "/metrics" || path == "/api" || strings.HasPrefix(path, "/api/")
 }
 
 // unrouted turns the mux's plain-text 404 and 405 into problems.
@@ -140,16 +152,15 @@ func (c *Console) api(h handler) http.Handler {
 	})
 }
 
-// fail writes err as a problem. Only a *problem shows its text: other errors
+// fail writes err as a problem. Only a *Problem shows its text: other errors
 // may name hosts and files, and go to the log.
-func (c *Console) fail(w http.ResponseWriter, r *http.Request, who *caller, err error) {
+func (c *Console) fail(w http.ResponseWriter, r *http.Request, who *Caller, err error) {
 	fields := logrus.Fields{"method": r.Method, "path": r.URL.Path, "remote": r.RemoteAddr}
 	if who != nil {
-		fields["subject"] = who.id.Subject.ID
+		fields["subject"] = who.Identity.Subject.ID
 	}
-	var p *problem
-	if !errors.As(err, &p) {
-		p = newProblem(http.StatusServiceUnavailable, ReasonUnavailable, "something behind the admin API does not answer", "The gateway's log has the cause.")
+	p := ProblemOf(err)
+	if !errors.Is(err, p) {
 		fields["cause"] = err
 	}
 	fields["reason"] = p.Reason
