@@ -1,13 +1,30 @@
 package rewrite
 
 import (
+	"slices"
 	"strings"
+
+	"github.com/regate-dev/regate/engine"
 )
 
 // node is a place in an object that masks lead to or through.
 type node struct {
 	children map[string]*node
-	fields   []string // masks whose path ends here
+	fields   []string          // masks whose path ends here
+	rule     *engine.FieldRule // what these and those above make of values; nil: there are none
+}
+
+// bind sets the rules from here down. above are the masks that hold here
+// already. Without a tree the rules say nothing but that there is one.
+func (n *node) bind(tree *engine.Tree, above []string) {
+	reached := append(slices.Clip(above), n.fields...)
+	if len(reached) > 0 {
+		rule := tree.Rule(reached...)
+		n.rule = &rule
+	}
+	for _, child := range n.children {
+		child.bind(tree, reached)
+	}
 }
 
 // compile builds the tree of the masks' paths that are for a type, such as

@@ -11,14 +11,16 @@ import (
 // values. It returns the path of the first such value, "" where there is none.
 // body is decoded JSON; fields and typ are as those of a Masker.
 func WrittenBack(body any, fields []string, typ string) string {
-	return written(body, place{at: []*node{compile(fields, typ)}}, "", typ)
+	root := compile(fields, typ)
+	root.bind(nil, nil)
+	return written(body, root.top(), "", typ)
 }
 
 func written(v any, p place, at, typ string) string {
 	switch v := v.(type) {
 	case map[string]any:
 		for key, e := range v {
-			if found := written(e, p.below(key), at+"/"+key, typ); found != "" {
+			if found := written(e, p.below(typ, []byte(key)), at+"/"+key, typ); found != "" {
 				return found
 			}
 		}
@@ -29,20 +31,20 @@ func written(v any, p place, at, typ string) string {
 			}
 		}
 	case nil:
-		if len(p.reached) > 0 {
+		if p.rule != nil {
 			return at
 		}
 	case string:
-		if marked(v, len(p.reached) > 0) {
+		if marked(v, p.rule != nil) {
 			return at
 		}
-		if raw, err := base64.StdEncoding.DecodeString(v); err == nil && marked(string(raw), len(p.reached) > 0) {
+		if raw, err := base64.StdEncoding.DecodeString(v); err == nil && marked(string(raw), p.rule != nil) {
 			return at
 		}
-		if p.lastApplied() {
+		if p.spot == spotApplied {
 			var inner any
 			if json.Unmarshal([]byte(v), &inner) == nil {
-				return written(inner, place{at: []*node{}}, at, typ)
+				return written(inner, place{spot: spotRoot}, at, typ)
 			}
 		}
 	}

@@ -114,6 +114,62 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
+// However a name is written, and wherever space is, a mask finds it; what is not
+// masked stays byte by byte.
+func TestSpelling(t *testing.T) {
+	for in, want := range map[string]string{
+		`{"\u0064ata":{"p":"hunter2"}}`:                                         `{"data":{"p":"[REDACTED]"}}`,
+		`{"data":{"\u0070":"hunter2","a\"b":"hunter2"}}`:                        `{"data":{"\u0070":"[REDACTED]","a\"b":"[REDACTED]"}}`,
+		"{ \"data\" :\n{ \"p\" : \"hunter2\" , \"q\":\t[ \"hunter2\" , 1 ] } }": "{\"data\":{ \"p\" : \"[REDACTED]\" , \"q\":\t[ \"[REDACTED]\" , null ] }}",
+		`{"data":{"p":"hunter2"},"data":{"p":"hunter2"}}`:                       `{"data":{"p":"[REDACTED]"},"data":{"p":"[REDACTED]"}}`,
+		`{"data":{"p":"hunter2\\\\\"x"},"d":"\\\\"}`:                            `{"data":{"p":"[REDACTED]"},"d":"\\\\"}`,
+		`{"items":[ {"data": {"p":"hunter2"}} , {"x":1} ],"n":[]}`:              `{"items":[{"data": {"p":"[REDACTED]"}},{"x":1}],"n":[]}`,
+		`{"items":[],"rows":[],"x":{}}`:                                         `{"items":[],"rows":[],"x":{}}`,
+		`{}`:                                                                    `{}`,
+	} {
+		var out bytes.Buffer
+		if err := masker(t, "configmaps", redact("configmaps:/data")).Document(&out, strings.NewReader(in), false); err != nil {
+			t.Errorf("%s: %v", in, err)
+		}
+		if out.String() != want {
+			t.Errorf("%s\nbecame %s\n   not %s", in, out.String(), want)
+		}
+	}
+}
+
+// What is no whole JSON document is an error, wherever it ends: what was written
+// before is not taken for all of it.
+func TestNoDocument(t *testing.T) {
+	const whole = `{"items":[{"data":{"p":"hunter2"}},{"data":{}}],"rows":[{"cells":["x"]}],"metadata":{"a":[1,true,null]}}`
+	for i := range whole {
+		var out bytes.Buffer
+		if err := masker(t, "configmaps", redact("configmaps:/data")).Document(&out, strings.NewReader(whole[:i]), false); err == nil {
+			t.Errorf("%s is a document", whole[:i])
+		}
+		if strings.Contains(out.String(), "hunter2") {
+			t.Errorf("%s became %s", whole[:i], out.String())
+		}
+	}
+	for _, bad := range []string{whole + "x", whole + whole, `{"items":[}`, `{"items":[1,]}`, `{"a":tru}`, `{"a" 1}`, "{\"a\":\"\xff\"}"} {
+		if err := masker(t, "configmaps", redact("configmaps:/data")).Document(io.Discard, strings.NewReader(bad), false); err == nil {
+			t.Errorf("%s is a document", bad)
+		}
+	}
+}
+
+func TestListsAllocateLittle(t *testing.T) {
+	list := podList(1000)
+	m := masker(t, "pods", redact("pods:/spec/containers/env/value"))
+	allocs := testing.AllocsPerRun(3, func() {
+		if err := m.Document(io.Discard, bytes.NewReader(list), false); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocs > 200 {
+		t.Errorf("%.0f allocations for 1,000 pods", allocs)
+	}
+}
+
 func TestEvents(t *testing.T) {
 	in := `{"type":"ADDED","object":{"metadata":{"name":"a"},"spec":{"token":"hunter2"}}}
 {"object":{"spec":{"token":"hunter2"}},"type":"MODIFIED"}{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"5","annotations":{"k8s.io/initial-events-end":"true"}}}}
