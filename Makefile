@@ -55,12 +55,16 @@ bench: build $(TOOLS)/opa ## pgbench direct, through pgbouncer and through regat
 	build/bin/bench $(BENCH)
 
 .PHONY: demo
-demo: ## show regate at work; KEEP=1 leaves it running
+demo: ## show regate at work, with PostgreSQL; KEEP=1 leaves it running
 	@.ci/setup compiler postgres
+	@$(MAKE) --no-print-directory play-postgres
+
+# One of the shows of cmd/demo, when what it needs is installed.
+play-%:
 	@mkdir -p build bin
 	@go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/regate ./cmd/regate
 	@go build -trimpath -buildvcs=false -o build/regate-demo ./cmd/demo
-	@exec build/regate-demo
+	@exec build/regate-demo $*
 
 .PHONY: conformance-mcp
 conformance-mcp: ## the official MCP conformance suite, directly and through regate

@@ -19,7 +19,7 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("build regate: %v\n%s", err, out)
 	}
 	var seen strings.Builder
-	if status := run(t.Context(), newScreen(&seen), filepath.Join(dir, "demo"), regate, false); status != 0 {
+	if status := run(t.Context(), newScreen(&seen), &postgresShow{}, filepath.Join(dir, "demo"), regate, false); status != 0 {
 		t.Fatalf("status %d\n%s", status, seen.String())
 	}
 	if n := strings.Count(seen.String(), "✓"); n != 9 {
@@ -38,7 +38,7 @@ func TestStop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if status := run(ctx, newScreen(&seen), filepath.Join(dir, "demo"), regate, false); status != 130 {
+	if status := run(ctx, newScreen(&seen), &postgresShow{}, filepath.Join(dir, "demo"), regate, false); status != 130 {
 		t.Fatalf("status %d\n%s", status, seen.String())
 	}
 }

@@ -1,29 +1,40 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
 
 func main() {
-	dir := flag.String("dir", "build/demo", "folder for everything that the demo makes; it is emptied")
+	dir := flag.String("dir", "", "folder for everything that the demo makes; it is emptied (default build/demo/NAME)")
 	regate := flag.String("regate", "bin/regate", "the regate binary")
 	flag.Parse()
+	name := cmp.Or(flag.Arg(0), "postgres")
+	made, ok := shows[name]
+	if !ok || flag.NArg() > 1 {
+		fmt.Fprintf(os.Stderr, "usage: demo [-dir DIR] [-regate FILE] [%s]\n", strings.Join(slices.Sorted(maps.Keys(shows)), "|"))
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	os.Exit(run(ctx, newScreen(os.Stdout), *dir, *regate, os.Getenv("KEEP") != "" && os.Getenv("KEEP") != "0"))
+	os.Exit(run(ctx, newScreen(os.Stdout), made(), cmp.Or(*dir, filepath.Join("build", "demo", name)), *regate, os.Getenv("KEEP") != "" && os.Getenv("KEEP") != "0"))
 }
 
 // run is the whole demo; it returns the exit status.
-func run(ctx context.Context, out *screen, dir, regate string, keep bool) (status int) {
+func run(ctx context.Context, out *screen, show show, dir, regate string, keep bool) (status int) {
 	began := time.Now()
-	s, err := newStage(dir, regate, out)
+	s, err := newStage(dir, regate, out, show)
 	if err != nil {
 		out.failed(err)
 		return 1
@@ -35,7 +46,7 @@ func run(ctx context.Context, out *screen, dir, regate string, keep bool) (statu
 		}
 	}()
 	if err = s.start(ctx); err == nil {
-		err = play(ctx, s)
+		err = s.play(ctx)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -56,6 +67,6 @@ func run(ctx context.Context, out *screen, dir, regate string, keep bool) (statu
 		}
 		return 0
 	}
-	out.line("KEEP=1 make demo leaves it running, for you to try.")
+	out.line("With KEEP=1 it stays running, for you to try.")
 	return 0
 }

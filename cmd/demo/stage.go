@@ -9,15 +9,13 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/regate-dev/regate/proxies/postgres/pgtest"
 )
 
 // stage is everything that the demo starts.
@@ -27,20 +25,17 @@ type stage struct {
 	regate string // absolute
 	lock   *os.File
 
-	cluster *pgtest.Cluster
-	issuer  *process
-	gateway *process
+	show      show
+	processes []*process // in the order in which they were started
 
 	issuerURL string
 	adminURL  string
-	proxy     string // host:port
-	database  string // the gateway's own password
 }
 
 // newStage takes an empty folder for this demo alone.
-func newStage(dir, regate string, out *screen) (*stage, error) {
+func newStage(dir, regate string, out *screen, show show) (*stage, error) {
 	var err error
-	s := &stage{out: out, database: rand.Text()}
+	s := &stage{out: out, show: show}
 	if s.dir, err = filepath.Abs(dir); err != nil {
 		return nil, fmt.Errorf("folder: %w", err)
 	}
@@ -72,16 +67,12 @@ func newStage(dir, regate string, out *screen) (*stage, error) {
 
 func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
 
-// start starts PostgreSQL, the issuer and the gateway, and waits until they
-// work.
+// start starts what is behind the gateway, the issuer and the gateway, and waits
+// until they work.
 func (s *stage) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	var err error
-	if s.cluster, err = pgtest.Start(ctx, pgtest.Options{Dir: s.path("postgres"), TLS: true}); err != nil {
-		return fmt.Errorf("start PostgreSQL: %w", err)
-	}
-	if err := s.openShop(ctx); err != nil {
+	if err := s.show.open(ctx, s); err != nil {
 		return err
 	}
 	if err := s.startIssuer(ctx); err != nil {
@@ -90,11 +81,18 @@ func (s *stage) start(ctx context.Context) error {
 	if err := s.startGateway(ctx); err != nil {
 		return err
 	}
-	s.out.line(s.out.paint(bold, "regate") + " stands between an agent and a database. Everything below is real:")
-	s.out.say("database  PostgreSQL on %s:%d, which knows nothing of regate", s.cluster.Host, s.cluster.Port)
-	s.out.say("identity  OpenID Connect issuer at %s", s.issuerURL)
-	s.out.say("gateway   %s, policies from bundles/demo, configuration in %s", s.proxy, s.shown("regate.yaml"))
+	s.show.intro()
 	return nil
+}
+
+// spawn starts a process that is stopped with everything else. Its log is
+// NAME.log.
+func (s *stage) spawn(name string, env []string, program string, args ...string) (*process, error) {
+	p, err := startProcess(name, s.dir, env, program, args...)
+	if err == nil {
+		s.processes = append(s.processes, p)
+	}
+	return p, err
 }
 
 // shown is a file's name as people would type it.
@@ -110,7 +108,7 @@ func (s *stage) shown(name string) string {
 func (s *stage) startIssuer(ctx context.Context) error {
 	var config strings.Builder
 	fmt.Fprintf(&config, "audiences: [regate]\ntoken_lifetime: 1h\nclients:\n")
-	for _, who := range identities {
+	for _, who := range s.show.people() {
 		file := s.path("secrets/" + who.name)
 		if err := os.WriteFile(file, []byte(rand.Text()+"\n"), 0o600); err != nil {
 			return fmt.Errorf("secret: %w", err)
@@ -125,15 +123,16 @@ func (s *stage) startIssuer(ctx context.Context) error {
 		return err
 	}
 	s.issuerURL = "http://" + address
-	if s.issuer, err = startProcess("issuer", s.dir, s.env(), s.regate, "dev-issuer", "--config", s.path("issuer.yaml"), "--listen", address); err != nil {
+	issuer, err := s.spawn("issuer", s.env(), s.regate, "dev-issuer", "--config", s.path("issuer.yaml"), "--listen", address)
+	if err != nil {
 		return err
 	}
-	if err := s.answers(ctx, s.issuer, s.issuerURL+"/.well-known/openid-configuration"); err != nil {
+	if err := s.answers(ctx, issuer, s.issuerURL+"/.well-known/openid-configuration"); err != nil {
 		return err
 	}
 	var profiles strings.Builder
 	profiles.WriteString("profiles:\n")
-	for _, who := range identities {
+	for _, who := range s.show.people() {
 		fmt.Fprintf(&profiles, "  %s: {issuer: %q, client_id: %s, client_secret: %q}\n", who.name, s.issuerURL, who.name, "file:"+s.path("secrets/"+who.name))
 	}
 	if err := os.WriteFile(s.path("token.yaml"), []byte(profiles.String()), 0o600); err != nil {
@@ -147,9 +146,6 @@ func (s *stage) startGateway(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.proxy, err = freeAddress(); err != nil {
-		return err
-	}
 	s.adminURL = "http://" + admin
 	config, err := s.config(admin)
 	if err != nil {
@@ -158,10 +154,53 @@ func (s *stage) startGateway(ctx context.Context) error {
 	if err := os.WriteFile(s.path("regate.yaml"), []byte(config), 0o600); err != nil {
 		return fmt.Errorf("configure the gateway: %w", err)
 	}
-	if s.gateway, err = startProcess("gateway", s.dir, s.env(), s.regate, "serve", "--config", s.path("regate.yaml")); err != nil {
+	gateway, err := s.spawn("gateway", append(s.env(), s.show.env()...), s.regate, "serve", "--config", s.path("regate.yaml"))
+	if err != nil {
 		return err
 	}
-	return s.answers(ctx, s.gateway, s.adminURL+"/readyz")
+	return s.answers(ctx, gateway, s.adminURL+"/readyz")
+}
+
+// config is the gateway's configuration.
+func (s *stage) config(admin string) (string, error) {
+	var paths, roles strings.Builder
+	for _, p := range s.show.bundles() {
+		abs, err := filepath.Abs(p)
+		if err != nil {
+			return "", fmt.Errorf("bundle: %w", err)
+		}
+		fmt.Fprintf(&paths, "        - %q\n", abs)
+	}
+	for _, role := range []string{"viewer", "approver", "auditor", "operator"} {
+		var groups []string
+		for _, who := range s.show.people() {
+			if slices.Contains(who.roles, role) {
+				groups = append(groups, who.group)
+			}
+		}
+		fmt.Fprintf(&roles, "    %s: {groups: [%s]}\n", role, strings.Join(groups, ", "))
+	}
+	own, err := s.show.config()
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf(`# Written by the demo.
+admin:
+  address: %q
+  roles:
+%sstate: {dir: %q}
+record: {gateway: demo}
+identity:
+  issuers:
+    - name: dev
+      url: %q
+      audiences: [regate]
+      insecure_http: true
+policy:
+  bundles:
+    - name: demo
+      paths:
+%s%s`, admin, roles.String(), s.path("state"), s.issuerURL, paths.String(), own), nil
 }
 
 // env is the environment of what we start: ours, without what would change
@@ -173,7 +212,7 @@ func (s *stage) env() []string {
 			env = append(env, e)
 		}
 	}
-	return append(env, "XDG_CACHE_HOME="+s.path("cache"), databaseEnv+"="+s.database)
+	return append(env, "XDG_CACHE_HOME="+s.path("cache"))
 }
 
 // settings are the environment that regate's commands need here.
@@ -240,48 +279,53 @@ func (s *stage) token(ctx context.Context, who string) (string, error) {
 	return strings.TrimSpace(out), err
 }
 
-// dsn is the connection string of the agent's driver, without the password.
-func (s *stage) dsn() *url.URL {
-	return &url.URL{Scheme: "postgres", User: url.User(agent), Host: s.proxy, Path: "/shop", RawQuery: "sslmode=disable"}
+// command is how a person would run regate here.
+func (s *stage) command() string {
+	if wd, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(wd, s.regate); err == nil && !strings.HasPrefix(rel, "..") {
+			return rel
+		}
+	}
+	return s.regate
 }
 
 // invite says how to try what runs.
 func (s *stage) invite() {
-	host, port, _ := net.SplitHostPort(s.proxy)
-	regate := s.regate
-	if wd, err := os.Getwd(); err == nil {
-		if rel, err := filepath.Rel(wd, regate); err == nil && !strings.HasPrefix(rel, "..") {
-			regate = rel
-		}
-	}
 	s.out.line("\nIt goes on running until Ctrl-C. Try it, in another terminal:\n")
 	for _, v := range s.settings() {
 		s.out.line("  export " + v)
 	}
-	s.out.line(fmt.Sprintf("  PGPASSWORD=$(%s token --no-cache --profile %s) psql \"host=%s port=%s user=%s dbname=shop sslmode=disable\"", regate, agent, host, port, agent))
-	s.out.line(fmt.Sprintf("  %s approvals list --profile %s", regate, approver))
-	s.out.line(fmt.Sprintf("  %s sessions list", regate))
-	s.out.line(fmt.Sprintf("\nPolicies: bundles/demo and policies/postgres (they are watched: edit them). Logs: %s, %s", s.shown("gateway.log"), s.shown("issuer.log")))
+	s.show.invite()
+	var logs []string
+	for _, p := range s.processes {
+		logs = append(logs, s.shown(p.name+".log"))
+	}
+	s.out.line(fmt.Sprintf("\nPolicies: %s (they are watched: edit them). Logs: %s", strings.Join(s.show.bundles(), ", "), strings.Join(logs, ", ")))
 }
 
 // wait returns when ctx ends, or with an error when something ends by itself.
 func (s *stage) wait(ctx context.Context) error {
+	ended := make(chan error, len(s.processes))
+	for _, p := range s.processes {
+		go func() {
+			select {
+			case <-ctx.Done():
+			case <-p.done:
+				ended <- p.ended()
+			}
+		}()
+	}
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-s.gateway.done:
-		return s.gateway.ended()
-	case <-s.issuer.done:
-		return s.issuer.ended()
+	case err := <-ended:
+		return err
 	}
 }
 
 // showLogs shows the end of the logs, after a failure.
 func (s *stage) showLogs() {
-	for _, p := range []*process{s.gateway, s.issuer} {
-		if p == nil {
-			continue
-		}
+	for _, p := range slices.Backward(s.processes) {
 		log, err := os.ReadFile(p.log)
 		if err != nil || len(bytes.TrimSpace(log)) == 0 {
 			continue
@@ -296,11 +340,13 @@ func (s *stage) showLogs() {
 
 // stop stops what was started, in reverse order.
 func (s *stage) stop() error {
-	err := errors.Join(s.gateway.stop(), s.issuer.stop())
-	if s.cluster != nil {
-		err = errors.Join(err, s.cluster.Stop())
+	var errs []error
+	for _, p := range slices.Backward(s.processes) {
+		errs = append(errs, p.stop())
 	}
-	return errors.Join(err, s.lock.Close())
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return errors.Join(errors.Join(errs...), s.show.close(ctx), s.lock.Close())
 }
 
 // freeAddress finds a free loopback port.

@@ -25,7 +25,7 @@ type client struct {
 var approvalID = regexp.MustCompile(`\bap-[0-9a-z]{16}\b`)
 
 // connect connects as the agent, with a token as the password.
-func (s *stage) connect(ctx context.Context, token string) (*client, error) {
+func (s *postgresShow) connect(ctx context.Context, token string) (*client, error) {
 	config, err := pgx.ParseConfig(s.dsn().String())
 	if err != nil {
 		return nil, fmt.Errorf("connection string: %w", err)
@@ -42,32 +42,32 @@ func (s *stage) connect(ctx context.Context, token string) (*client, error) {
 			}
 		}
 	}
-	show := &show{renderer: replay.New(s.out, replay.Options{Width: s.out.width - len(indent), Color: s.out.colour})}
+	display := &shown{renderer: replay.New(s.out, replay.Options{Width: s.out.width - len(indent), Color: s.out.colour})}
 	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		return pgproto3.NewFrontend(io.TeeReader(r, show), w)
+		return pgproto3.NewFrontend(io.TeeReader(r, display), w)
 	}
 	if c.Conn, err = pgx.ConnectConfig(ctx, config); err != nil {
 		return nil, err
 	}
-	show.open()
+	display.open()
 	return c, nil
 }
 
-// show renders what arrives once the login is over.
-type show struct {
+// shown renders what arrives once the login is over.
+type shown struct {
 	mu       sync.Mutex
 	renderer *replay.Renderer
 	on       bool
 }
 
-func (s *show) open() {
+func (s *shown) open() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.on = true
 }
 
 // Write never fails: what is shown must not change what the driver sees.
-func (s *show) Write(b []byte) (int, error) {
+func (s *shown) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.on {

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,51 +11,18 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// patience is how long a step waits for something that must happen.
-const patience = 20 * time.Second
-
-// scene is what the steps share.
-type scene struct {
-	*stage
-	token  string
-	client *client
-	first  string // the approval id of the first UPDATE
-}
-
-// play does every step and checks it.
-func play(ctx context.Context, s *stage) error {
-	p := &scene{stage: s}
-	defer func() {
-		if p.client != nil {
-			_ = p.client.Close(context.WithoutCancel(ctx))
-		}
-	}()
-	for _, step := range []struct {
-		title string
-		do    func(context.Context) error
-	}{
+func (p *postgresShow) steps() []step {
+	return []step{
 		{"The agent reads customers. It logs in with its token, and sees what policy lets it see", p.read},
 		{"The agent tries to drop a table", p.drop},
 		{"The agent changes production. Somebody else has to approve", p.change},
 		{"The same change again is a new request", p.again},
 		{"The agent's token is revoked while it is connected", p.revoke},
 		{"What happened can be seen again, and proved", p.replay},
-	} {
-		s.out.step(step.title)
-		stepCtx, cancel := context.WithTimeout(ctx, 90*time.Second)
-		err := step.do(stepCtx)
-		cancel()
-		if err == nil {
-			err = errors.Join(s.gateway.ended(), s.issuer.ended())
-		}
-		if err != nil {
-			return fmt.Errorf("step %d: %w", s.out.steps, err)
-		}
 	}
-	return nil
 }
 
-func (p *scene) read(ctx context.Context) error {
+func (p *postgresShow) read(ctx context.Context) error {
 	var err error
 	if p.token, err = p.stage.token(ctx, agent); err != nil {
 		return err
@@ -104,12 +69,12 @@ func (p *scene) read(ctx context.Context) error {
 }
 
 // connecting tells how the agent connects.
-func (p *scene) connecting() string {
+func (p *postgresShow) connecting() string {
 	return fmt.Sprintf("connect %s, with the output of `regate token` as the password", p.dsn())
 }
 
 // direct asks the database itself, past the gateway.
-func (p *scene) direct(ctx context.Context, sql string, to ...any) error {
+func (p *postgresShow) direct(ctx context.Context, sql string, to ...any) error {
 	conn, err := pgx.Connect(ctx, p.cluster.DSN("shop", "postgres"))
 	if err != nil {
 		return fmt.Errorf("connect to the database itself: %w", err)
@@ -121,7 +86,7 @@ func (p *scene) direct(ctx context.Context, sql string, to ...any) error {
 	return nil
 }
 
-func (p *scene) drop(ctx context.Context) error {
+func (p *postgresShow) drop(ctx context.Context) error {
 	const sql = `DROP TABLE orders`
 	p.out.act("agent", sql)
 	_, err := p.client.Exec(ctx, sql)
@@ -150,7 +115,7 @@ const credit = `UPDATE customers SET credit = credit + 10 WHERE id = 2`
 
 // ask sends the change and returns the id of its approval and, later, how it
 // ended.
-func (p *scene) ask(ctx context.Context) (string, <-chan error, error) {
+func (p *postgresShow) ask(ctx context.Context) (string, <-chan error, error) {
 	for len(p.client.held) > 0 {
 		<-p.client.held
 	}
@@ -177,7 +142,7 @@ func (p *scene) ask(ctx context.Context) (string, <-chan error, error) {
 }
 
 // credited is the credit of the customer, from the database itself.
-func (p *scene) credited(ctx context.Context, want int) error {
+func (p *postgresShow) credited(ctx context.Context, want int) error {
 	var n int
 	if err := p.direct(ctx, `SELECT credit FROM customers WHERE id = 2`, &n); err != nil {
 		return err
@@ -188,7 +153,7 @@ func (p *scene) credited(ctx context.Context, want int) error {
 	return nil
 }
 
-func (p *scene) change(ctx context.Context) error {
+func (p *postgresShow) change(ctx context.Context) error {
 	id, done, err := p.ask(ctx)
 	if err != nil {
 		return err
@@ -228,7 +193,7 @@ func (p *scene) change(ctx context.Context) error {
 	return nil
 }
 
-func (p *scene) again(ctx context.Context) error {
+func (p *postgresShow) again(ctx context.Context) error {
 	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()
 	id, done, err := p.ask(waiting)
@@ -257,14 +222,14 @@ func (p *scene) again(ctx context.Context) error {
 
 // reconnect makes the connection anew: the driver closes one whose statement
 // was cancelled.
-func (p *scene) reconnect(ctx context.Context) error {
+func (p *postgresShow) reconnect(ctx context.Context) error {
 	_ = p.client.Close(ctx)
 	var err error
 	p.client, err = p.connect(ctx, p.token)
 	return err
 }
 
-func (p *scene) revoke(ctx context.Context) error {
+func (p *postgresShow) revoke(ctx context.Context) error {
 	if p.client.IsClosed() {
 		if err := p.reconnect(ctx); err != nil {
 			return fmt.Errorf("connect: %w", err)
@@ -323,67 +288,8 @@ func (p *scene) revoke(ctx context.Context) error {
 	return nil
 }
 
-// tokenID is the id of a token: its claim jti.
-func tokenID(token string) (string, error) {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return "", errors.New("the token is not a JWT")
-	}
-	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return "", fmt.Errorf("the token's claims: %w", err)
-	}
-	var claims struct {
-		ID string `json:"jti"`
-	}
-	if err := json.Unmarshal(raw, &claims); err != nil {
-		return "", fmt.Errorf("the token's claims: %w", err)
-	}
-	if claims.ID == "" {
-		return "", errors.New("the token has no id")
-	}
-	return claims.ID, nil
-}
-
-// session is what `regate sessions list` tells of a session.
-type session struct {
-	ID      string `json:"id"`
-	Denials int    `json:"denials"`
-	Holds   int    `json:"holds"`
-	State   string `json:"state"`
-}
-
-// archived waits until the session of the first steps is in the archive.
-func (p *scene) archived(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	last := "no session yet"
-	for {
-		out, err := p.quiet(ctx, "sessions", "list", "--subject", agent, "-o", "json")
-		if err != nil {
-			return "", err
-		}
-		var list []session
-		if err := json.Unmarshal([]byte(out), &list); err != nil {
-			return "", fmt.Errorf("regate sessions list: %w: %s", err, out)
-		}
-		for _, s := range list {
-			if s.Denials > 0 && s.Holds > 0 {
-				if last = s.State; s.State == "archived" {
-					return s.ID, nil
-				}
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return "", fmt.Errorf("wait for the recording: %w (%s)", ctx.Err(), last)
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
-func (p *scene) replay(ctx context.Context) error {
-	id, err := p.archived(ctx)
+func (p *postgresShow) replay(ctx context.Context) error {
+	id, err := p.archived(ctx, agent, func(s session) bool { return s.Denials > 0 && s.Holds > 0 })
 	if err != nil {
 		return err
 	}
