@@ -66,7 +66,7 @@ func httpClientTLS(t config.HTTPClientTLS) (*tls.Config, error) {
 func httpRequest(r config.HTTPRequest) (request.Options, error) {
 	out := request.Options{
 		Methods: r.Methods, Headers: lowered(r.Headers), Lists: r.Lists, GraphQL: r.GraphQL,
-		EncodedSlash: r.EncodedSlash, Parameters: r.PathParameters, MaxBody: int64(r.MaxBody),
+		EncodedSlash: r.EncodedSlash, Parameters: r.PathParameters, WebSocket: r.WebSocket, MaxBody: int64(r.MaxBody),
 	}
 	if r.OpenAPI == "" {
 		return out, nil

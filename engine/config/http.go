@@ -66,6 +66,7 @@ type HTTPRequest struct {
 	GraphQL        []string `key:"graphql" doc:"paths whose requests are GraphQL; default: those that end in /graphql"`
 	EncodedSlash   bool     `key:"encoded_slash" doc:"%2F in the path is part of a segment"`
 	PathParameters bool     `key:"path_parameters" doc:"; in the path is part of a segment"`
+	WebSocket      bool     `key:"websocket" doc:"WebSockets may be opened: each message of the agent is decided as a request of its own"`
 	MaxBody        Size     `key:"max_body" default:"1MiB" min:"1024" max:"67108864" doc:"largest body that is read for policies and approvals"`
 }
 

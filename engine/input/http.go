@@ -3,8 +3,9 @@ package input
 // HTTPAction is `input.action` for an HTTP request: flat scalars at fixed
 // paths, so that rules on them are indexed.
 type HTTPAction struct {
-	// Verb is the method in lower case; "connect" at stage session, "unknown"
-	// where the request could not be read.
+	// Verb is the method in lower case; "connect" at stage session, "send" for a
+	// message of the agent on a WebSocket, "unknown" where the request could not be
+	// read.
 	Verb string `json:"verb"`
 	// Writes: the request changes something, or may: any method but GET, HEAD,
 	// OPTIONS and QUERY, unless its body is a GraphQL query.

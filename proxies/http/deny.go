@@ -19,13 +19,13 @@ const (
 	ReasonTruncated     = "http/response-truncated"   // the answer ended early
 	ReasonCredential    = "http/credential"           // the gateway has no credential at present
 	ReasonScope         = "http/outside-credential"   // the path is not one that the credential is for
-	ReasonMisdirected   = "http/misdirected"          // CONNECT, SNI and Host name different hosts
 	ReasonNoIntercept   = "http/no-interception"      // CONNECT, and the gateway has no authority to sign with
 	ReasonRange         = "http/range-of-masked"      // a part of what has to be masked as a whole
 	ReasonByteLimit     = "limit/bytes"               // the policy's limit of bytes
 	ReasonTimeLimit     = "limit/seconds"             // the policy's limit of time
 	ReasonBodyUnread    = "http/unread-body-approval" // a body too large to be shown to who would have to approve it
 	ReasonSwitched      = "http/unasked-upgrade"      // the upstream changes the protocol, and nobody has asked
+	ReasonNoUpgrade     = "http/no-websocket"         // the upstream does not open a WebSocket there
 	ReasonForwardOnly   = "http/forward-proxy"        // a request that is not one to a proxy
 	ReasonProtocolError = "http/malformed-response"   // the upstream's answer is not what it says
 )
@@ -57,9 +57,9 @@ func statusOf(d *engine.Denial) int {
 		return http.StatusUnauthorized
 	case reason == ReasonTarget:
 		return http.StatusNotFound
-	case reason == ReasonMisdirected:
+	case reason == request.ReasonMisdirected:
 		return http.StatusMisdirectedRequest
-	case reason == ReasonUpstream, reason == ReasonCredential, reason == ReasonProtocolError, reason == ReasonTruncated, reason == ReasonSwitched:
+	case reason == ReasonUpstream, reason == ReasonCredential, reason == ReasonProtocolError, reason == ReasonTruncated, reason == ReasonSwitched, reason == ReasonNoUpgrade:
 		return http.StatusBadGateway
 	case reason == ReasonTimeLimit:
 		return http.StatusGatewayTimeout

@@ -252,6 +252,10 @@ func (x *exchange) forward() {
 		x.stop(&engine.Denial{Reasons: []string{ReasonCredential}, Message: "the gateway cannot show the upstream who it is at present", Hint: "Tell the gateway's operator."}, false)
 		return
 	}
+	if x.req.Upgrade != "" {
+		x.websocket(ctx, out)
+		return
+	}
 	resp, err := x.t.out.round.RoundTrip(out)
 	if err != nil {
 		x.stop(x.failed(ctx, err))

@@ -1,13 +1,11 @@
 package httpproxy
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/regate-dev/regate/engine"
@@ -20,30 +18,14 @@ import (
 // any other. The host of CONNECT, that of TLS (SNI) and that of each request
 // have to be one: else an agent could be let through to one and talk to another.
 
-// proxyHandler serves a listener of the forward proxy.
-func (s *Server) proxyHandler(secure bool) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		token, err := bearer(r.Header, "Proxy-Authorization")
-		if err != nil {
-			deny(w, asDenial(err), true)
-			return
-		}
-		x := &exchange{s: s, w: w, r: r, t: s.forward, token: token, header: "Proxy-Authorization", proxied: true, secure: secure}
-		if r.Method == http.MethodConnect {
-			s.connect(x)
-			return
-		}
-		if strings.HasPrefix(r.RequestURI, "/") {
-			deny(w, &engine.Denial{Reasons: []string{ReasonForwardOnly}, Message: "this is a proxy, and the request is not one to a proxy", Hint: "Set HTTP_PROXY and HTTPS_PROXY to this address."}, false)
-			return
-		}
-		x.origin, x.path, x.query, err = request.Target(r.RequestURI, r.Host, "http", true)
-		if err != nil {
-			x.denyUnread(err)
-			return
-		}
-		x.serve()
-	})
+// proxy serves a request with a whole URL.
+func (x *exchange) proxy() {
+	var err error
+	if x.origin, x.path, x.query, err = request.Target(x.r.RequestURI, x.r.Host, "http", true); err != nil {
+		x.denyUnread(err)
+		return
+	}
+	x.serve()
 }
 
 // denyUnread refuses a request that cannot be read far enough to be served.
@@ -67,16 +49,11 @@ type tunnel struct {
 	sni     string // canonical; "" where the agent named none
 }
 
-// tunnelConn is the agent's connection under the inner TLS. It gives what the
-// outer server had read already first.
+// tunnelConn is the agent's connection under the inner TLS.
 type tunnelConn struct {
 	net.Conn
-	r *bufio.Reader
 	t *tunnel
 }
-
-// Read implements net.Conn.
-func (c *tunnelConn) Read(p []byte) (int, error) { return c.r.Read(p) }
 
 type tunnelKey struct{}
 
@@ -87,58 +64,51 @@ func withTunnel(ctx context.Context, c *tls.Conn) context.Context {
 	return ctx
 }
 
-// connect opens a tunnel for an agent that may have a session.
-func (s *Server) connect(x *exchange) {
+// connect says whether an agent gets a tunnel. Where it is nil, the agent has its
+// answer.
+func (s *Server) connect(x *exchange) *tunnel {
 	session, err := x.open()
 	if err != nil {
 		deny(x.w, asDenial(err), true)
-		return
+		return nil
 	}
 	x.session = session
 	defer session.Release()
 	origin, err := request.ParseOrigin("https", x.r.RequestURI)
-	if err == nil && x.r.Host != x.r.RequestURI {
-		if said, bad := request.ParseOrigin("https", x.r.Host); bad != nil || said != origin {
-			err = bad
-			if err == nil {
-				err = &engine.Denial{Reasons: []string{ReasonMisdirected}, Message: "CONNECT and its Host header name different hosts", Hint: "Send the same host in both."}
-			}
+	if g, ok := x.r.Context().Value(guardKey{}).(*guardedConn); ok && err == nil {
+		if refusal := g.violation(); refusal != nil {
+			err = refusal // its Host, among others, which net/http keeps to itself
 		}
 	}
 	if err != nil {
 		x.refuse(err)
-		return
+		return nil
 	}
 	x.origin, x.path = origin, "/"
 	if s.signer == nil {
 		d := &engine.Denial{Reasons: []string{ReasonNoIntercept}, Message: "the gateway has no authority to look into TLS with, and lets nothing through that it cannot see", Hint: "Ask the operator for 'regate ca'."}
 		s.refuseConnect(x, d)
-		return
+		return nil
 	}
 	// TLS with an unknown authority is the agent's most likely trouble: the
 	// certificate is there before the tunnel says that it is.
 	if _, err := s.signer.certificate(origin.Host); err != nil {
 		s.log.WithError(err).Error("no certificate can be signed")
 		s.refuseConnect(x, &engine.Denial{Reasons: []string{engine.ReasonInternal}, Message: "no certificate can be signed for the host", Hint: "Tell the gateway's operator."})
-		return
+		return nil
 	}
-	conn, rw, err := http.NewResponseController(x.w).Hijack()
-	if err != nil {
-		deny(x.w, &engine.Denial{Reasons: []string{ReasonForwardOnly}, Message: "CONNECT needs HTTP/1.1"}, true)
-		return
-	}
-	if g, ok := conn.(*guardedConn); ok {
-		g.release()
-	}
+	return &tunnel{origin: origin, token: x.token, address: x.r.RemoteAddr, secure: x.secure}
+}
+
+// intercept begins TLS on the agent's connection, which is ours from here on.
+func (s *Server) intercept(ctx context.Context, conn net.Conn, t *tunnel) {
 	_ = conn.SetDeadline(time.Now().Add(headerTimeout))
 	if _, err := conn.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
 		_ = conn.Close()
 		return
 	}
 	_ = conn.SetDeadline(time.Time{})
-	t := &tunnel{origin: origin, token: x.token, address: x.r.RemoteAddr, secure: x.secure}
-	inner := &tunnelConn{Conn: conn, r: rw.Reader, t: t}
-	s.inner.handshake(context.WithoutCancel(x.r.Context()), tls.Server(inner, s.tunnelTLS(t)))
+	s.inner.handshake(context.WithoutCancel(ctx), tls.Server(&tunnelConn{Conn: conn, t: t}, s.tunnelTLS(t)))
 }
 
 func (s *Server) refuseConnect(x *exchange, d *engine.Denial) {
@@ -197,7 +167,7 @@ func (x *exchange) misdirected() {
 		return
 	}
 	defer session.Release()
-	d := &engine.Denial{Reasons: []string{ReasonMisdirected}, Message: "CONNECT, the TLS server name and the request name different hosts", Hint: "Open a tunnel for each host."}
+	d := &engine.Denial{Reasons: []string{request.ReasonMisdirected}, Message: "CONNECT, the TLS server name and the request name different hosts", Hint: "Open a tunnel for each host."}
 	p := request.Connecting("forward", x.origin)
 	session.Refuse(&engine.Request{Action: p.Action, Resource: p.Resource, Detail: p.Detail, Complete: true, Writes: true, Summary: shorten(x.r.Method + " " + x.origin.String() + x.path)}, d)
 	deny(x.w, d, false)

@@ -51,6 +51,20 @@ func CheckHead(head []byte) (Framing, error) {
 			hosts = append(hosts, value)
 		}
 	}
+	switch { // net/http shows no Host header where the target names a host
+	case len(hosts) != 1:
+	case parts[0] == "CONNECT":
+		if !agree("https", parts[1], hosts[0]) {
+			return f, refuse(ReasonMisdirected, "Send the same host in both.", "CONNECT and its Host header name different hosts")
+		}
+	case strings.Contains(parts[1], "://") && !strings.HasPrefix(parts[1], "/"):
+		scheme, rest, _ := strings.Cut(parts[1], "://")
+		authority, _, _ := strings.Cut(rest, "/")
+		authority, _, _ = strings.Cut(authority, "?")
+		if !agree(strings.ToLower(scheme), authority, hosts[0]) {
+			return f, refuse(ReasonHost, "Send the same host in both.", "the host of the URL and the Host header differ")
+		}
+	}
 	switch {
 	case len(hosts) > 1:
 		return f, refuse(ReasonHost, "Send one Host header.", "there are %d Host headers", len(hosts))
@@ -73,4 +87,12 @@ func CheckHead(head []byte) (Framing, error) {
 		f.Length = int64(n)
 	}
 	return f, nil
+}
+
+// agree reports whether two authorities are of one origin. One that is none is
+// for who reads it to refuse.
+func agree(scheme, target, host string) bool {
+	a, bad := ParseOrigin(scheme, target)
+	b, worse := ParseOrigin(scheme, host)
+	return bad != nil || worse == nil && a == b
 }

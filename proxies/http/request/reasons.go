@@ -37,6 +37,7 @@ const (
 	ReasonJSON           = "http/malformed-json"          // JSON that two parsers could read differently
 	ReasonForm           = "http/malformed-form"          // urlencoded fields that two parsers could read differently
 	ReasonMultipart      = "http/malformed-multipart"     // the same of multipart bodies
+	ReasonMisdirected    = "http/misdirected"             // CONNECT, SNI and Host name different hosts
 	ReasonGraphQL        = "http/malformed-graphql"       // GraphQL that cannot be read
 	ReasonPersisted      = "http/graphql-persisted-query" // only the hash of a GraphQL query is sent
 )
@@ -55,6 +56,8 @@ func (r *Refusal) Error() string { return fmt.Sprintf("%s (%s)", r.Message, r.Re
 func refuse(reason, hint, format string, args ...any) *Refusal {
 	status := http.StatusBadRequest
 	switch reason {
+	case ReasonMisdirected:
+		status = http.StatusMisdirectedRequest
 	case ReasonMethod:
 		status = http.StatusMethodNotAllowed
 	case ReasonTooLong:
