@@ -11,6 +11,10 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
+// askTimeout bounds one question to JetStream, which may be lost with the
+// connection. Whoever asks asks again.
+const askTimeout = 10 * time.Second
+
 // streamFeed reads a JetStream stream by a durable consumer.
 type streamFeed struct {
 	js       jetstream.JetStream
@@ -148,7 +152,7 @@ func (f *streamFeed) takeMissing(ctx context.Context, seq uint64, take func(mess
 }
 
 func (f *streamFeed) acknowledge(ctx context.Context, _ uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	return f.newest.DoubleAck(ctx)
 }
@@ -170,7 +174,11 @@ func (f *streamFeed) trim(ctx context.Context, floor uint64) error {
 	return stream.Purge(ctx, jetstream.WithPurgeSequence(floor+1))
 }
 
+// last asks with a limit of its own: a question that a cut connection has
+// swallowed is never answered, and would be waited for as long as ctx lives.
 func (f *streamFeed) last(ctx context.Context) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	stream, err := f.js.Stream(ctx, StreamName)
 	if err != nil {
 		return 0, err
