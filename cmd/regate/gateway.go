@@ -232,7 +232,7 @@ func (g *gateway) openLog(opts *record.JournalOptions) error {
 
 func (g *gateway) openRecorder(ctx context.Context, key ed25519.PrivateKey, takeover bool, journal record.JournalOptions) error {
 	c := g.cfg.Record
-	bucket, err := openArchive(ctx, c.Archive.URL)
+	bucket, settle, err := openArchive(ctx, c.Archive.URL)
 	if err != nil {
 		return err
 	}
@@ -247,7 +247,7 @@ func (g *gateway) openRecorder(ctx context.Context, key ed25519.PrivateKey, take
 	g.onClose("index", func(context.Context) error { return index.Close() })
 	g.recorder, err = record.OpenRecorder(ctx, record.RecorderOptions{
 		JetStream: journal.JetStream, Log: journal.Log, Name: c.RecorderName, Dir: filepath.Join(g.cfg.State.Dir, "spool"),
-		Bucket: bucket, Index: index, Key: key, Takeover: takeover, Logger: g.log,
+		Bucket: bucket, Settle: settle, Index: index, Key: key, Takeover: takeover, Logger: g.log,
 	})
 	if err != nil {
 		return err

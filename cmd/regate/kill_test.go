@@ -146,7 +146,7 @@ var marks = regexp.MustCompile(`m(-\d+){4}-(\d+|w)`)
 // was sent them, and in the statements that were decided.
 func readMarks(t *testing.T, archive string) map[string]bool {
 	t.Helper()
-	bucket, err := openArchive(t.Context(), "file://"+archive)
+	bucket, _, err := openArchive(t.Context(), "file://"+archive)
 	if err != nil {
 		t.Fatal(err)
 	}

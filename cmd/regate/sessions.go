@@ -31,7 +31,7 @@ running gateway.`,
 		Args: wantNoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newSessionsListCmd(), newSessionsShowCmd(), newSessionsReplayCmd(), newSessionsExportCmd())
+	cmd.AddCommand(newSessionsListCmd(), newSessionsShowCmd(), newSessionsReplayCmd(), newSessionsExportCmd(), newSessionsReindexCmd())
 	return cmd
 }
 

@@ -43,7 +43,7 @@ func recordSessions(t *testing.T, dir string, count int) (ids []string) {
 	check(err)
 	j, err := record.OpenJournal(ctx, record.JournalOptions{Log: log, Gateway: "gw", Key: key})
 	check(err)
-	bucket, err := openArchive(ctx, "file://"+filepath.Join(dir, "archive"))
+	bucket, _, err := openArchive(ctx, "file://"+filepath.Join(dir, "archive"))
 	check(err)
 	index, err := record.OpenIndex(filepath.Join(dir, "index.db"))
 	check(err)

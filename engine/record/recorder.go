@@ -54,6 +54,10 @@ type RecorderOptions struct {
 	// Dir is the spool: sessions that are not archived yet. It is locked.
 	Dir    string
 	Bucket *blob.Bucket
+	// Settle, where it is not nil, makes an object that was written to Bucket
+	// durable. It is called before the spool forgets the session: stores whose
+	// Close does not promise that need it, as a folder does.
+	Settle func(key string) error
 	Index  *Index
 	// Key signs the receipts of sessions whose gateway died.
 	Key ed25519.PrivateKey

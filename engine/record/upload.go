@@ -38,6 +38,11 @@ func (r *Recorder) archive(ctx context.Context, s *session) error {
 	if err != nil {
 		return fmt.Errorf("archive session %s: %w", s.session, err)
 	}
+	if r.opts.Settle != nil {
+		if err := r.opts.Settle(end.key); err != nil {
+			return fmt.Errorf("archive session %s: %w", s.session, err)
+		}
+	}
 	row := s.tally.row
 	row.State, row.Object, row.Size, row.FinalHash = StateArchived, end.key, size, hex.EncodeToString(end.Head[:])
 	if err := r.opts.Index.apply(ctx, indexBatch{sessions: []SessionRow{row}}); err != nil {
