@@ -247,7 +247,7 @@ func (g *gateway) openRecorder(ctx context.Context, key ed25519.PrivateKey, take
 	g.onClose("index", func(context.Context) error { return index.Close() })
 	g.recorder, err = record.OpenRecorder(ctx, record.RecorderOptions{
 		JetStream: journal.JetStream, Log: journal.Log, Name: c.RecorderName, Dir: filepath.Join(g.cfg.State.Dir, "spool"),
-		Bucket: bucket, Settle: settle, Index: index, Key: key, Takeover: takeover, Logger: g.log,
+		Bucket: bucket, Settle: settle, Index: index, Key: key, Retention: retention(c.Retain), Takeover: takeover, Logger: g.log,
 	})
 	if err != nil {
 		return err
@@ -260,6 +260,14 @@ func (g *gateway) openRecorder(ctx context.Context, key ed25519.PrivateKey, take
 		return g.recorder.Close(ctx)
 	})
 	return nil
+}
+
+func retention(c config.Retain) record.Retention {
+	r := record.Retention{Keep: c.Keep}
+	for _, t := range c.Targets {
+		r.Rules = append(r.Rules, record.RetentionRule{Target: t.Target, Keep: t.Keep})
+	}
+	return r
 }
 
 func (g *gateway) openIdentity(ctx context.Context) (err error) {

@@ -192,6 +192,9 @@ func printSummary(w io.Writer, r *record.Report, signed, open int) error {
 	if r.Frames > 0 {
 		fmt.Fprintf(w, ", %s", counted(int64(r.Frames), "journal frame"))
 	}
+	if r.Deleted > 0 {
+		fmt.Fprintf(w, ", %s deleted by retention", counted(int64(r.Deleted), "recording"))
+	}
 	var parts []string
 	if len(r.Problems) > 0 {
 		parts = append(parts, counted(int64(len(r.Problems)), "problem"))

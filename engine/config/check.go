@@ -272,7 +272,7 @@ func (c *checker) checkRecord() {
 	c.checkPrivate("record.key_file", r.KeyFile)
 	if !r.Recorder {
 		c.idle("record.recorder is false", "remove it, or let this gateway archive",
-			"record.archive", "record.index", "record.recorder_name")
+			"record.archive", "record.index", "record.recorder_name", "record.retention")
 		if c.cfg.State.NATS.URL == "" {
 			c.fail("record.recorder", IDConflict, "nobody else can archive the embedded journal, which would fill up", "remove it")
 		}

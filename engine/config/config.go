@@ -113,6 +113,7 @@ type Record struct {
 	Journal Journal `key:"journal" doc:"what requests wait for"`
 	Archive Archive `key:"archive" doc:"one immutable file a session"`
 	Index   Index   `key:"index" doc:"SQLite index of the archive"`
+	Retain  Retain  `key:"retention" doc:"when recordings are deleted; default: never"`
 	KeyFile string  `key:"key_file" is:"file" doc:"PEM file (PKCS #8) with the Ed25519 key that signs receipts; default: made in state.dir"`
 
 	Recorder     bool   `key:"recorder" default:"true" doc:"write the archive and the index in this process; one gateway of a cluster does"`
@@ -132,6 +133,18 @@ type Archive struct {
 // Index is the searchable list of sessions.
 type Index struct {
 	Path string `key:"path" is:"path" doc:"SQLite file; default: index.db in state.dir"`
+}
+
+// Retain says how long recordings are kept after a session has ended.
+type Retain struct {
+	Keep    time.Duration  `key:"keep" min:"0s" doc:"how long recordings are kept, such as 2160h for 90 days; 0: for ever"`
+	Targets []RetainTarget `key:"targets" doc:"targets with a retention of their own; the first that matches counts"`
+}
+
+// RetainTarget is the retention of some targets.
+type RetainTarget struct {
+	Target string        `key:"target" required:"true" doc:"name of a target, or a glob"`
+	Keep   time.Duration `key:"keep" min:"0s" doc:"how long its recordings are kept; 0: for ever"`
 }
 
 // Policy is where Rego bundles come from and how they count.

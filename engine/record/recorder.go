@@ -61,6 +61,8 @@ type RecorderOptions struct {
 	Index  *Index
 	// Key signs the receipts of sessions whose gateway died.
 	Key ed25519.PrivateKey
+	// Retention says when recordings are deleted; the zero value keeps them.
+	Retention Retention
 	// Takeover lets the recorder go on although its consumer belongs to another
 	// spool, which is lost with the sessions that were live in it.
 	Takeover bool
@@ -139,6 +141,9 @@ func OpenRecorder(ctx context.Context, opts RecorderOptions) (*Recorder, error) 
 	ctx, r.cancel = context.WithCancel(context.Background())
 	r.wg.Go(func() { r.run(ctx) })
 	r.wg.Go(func() { r.upload(ctx) })
+	if !opts.Retention.none() {
+		r.wg.Go(func() { r.sweep(ctx) })
+	}
 	return r, nil
 }
 

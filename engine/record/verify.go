@@ -103,7 +103,8 @@ type Report struct {
 	OK       bool            `json:"ok"` // nothing is wrong, and nothing missing unless that is allowed
 	Sessions []SessionReport `json:"sessions"`
 	Events   uint64          `json:"events"`
-	Frames   uint64          `json:"frames"` // of the journal
+	Frames   uint64          `json:"frames"`  // of the journal
+	Deleted  uint64          `json:"deleted"` // recordings that retention has deleted: tombstones
 	Problems []Problem       `json:"problems"`
 	Missing  []Missing       `json:"missing"`
 	Notes    []string        `json:"notes"`
@@ -148,6 +149,9 @@ func Verify(ctx context.Context, opts VerifyOptions) (*Report, error) {
 	}
 	if err == nil {
 		err = v.spool(false)
+	}
+	if err == nil {
+		err = v.tombstones(ctx)
 	}
 	if err == nil && len(v.only) == 0 && (v.moved || len(v.missing()) > 0) {
 		// A recorder at work may have written them since they were looked for.
