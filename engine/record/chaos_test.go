@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,14 +57,19 @@ func TestChaos(t *testing.T) {
 	recorderWire.every.Store(64 << 20)
 	wire.cut()
 
+	var produced atomic.Int64
 	done := make(chan struct{})
 	var faults sync.WaitGroup
 	faults.Go(func() {
 		for n := 0; ; n++ {
-			select {
-			case <-done:
-				return
-			case <-time.After(time.Duration(50+rand.IntN(300)) * time.Millisecond):
+			// The next fault comes when there was progress since the last, so that
+			// a slow machine has as many as a fast one and gets to the end, too.
+			for next := produced.Load() + 200 + rand.Int64N(2000); produced.Load() < next; {
+				select {
+				case <-done:
+					return
+				case <-time.After(5 * time.Millisecond):
+				}
 			}
 			switch n % 6 {
 			case 2:
@@ -78,7 +84,7 @@ func TestChaos(t *testing.T) {
 		}
 	})
 
-	logs := produceAll(t, j, sessions, events)
+	logs := produceAll(t, j, sessions, events, &produced)
 	close(done)
 	faults.Wait()
 	wire.every.Store(0)
@@ -91,11 +97,15 @@ func TestChaos(t *testing.T) {
 	checkAll(t, logs, VerifyOptions{Bucket: bucket, Spool: filepath.Join(dir, "spool"), Journal: recorderJS, Key: testPublic})
 }
 
-func produceAll(t *testing.T, j *Journal, sessions, events int) []*chaosLog {
+// produceAll counts what was acknowledged in produced, which may be nil.
+func produceAll(t *testing.T, j *Journal, sessions, events int, produced *atomic.Int64) []*chaosLog {
+	if produced == nil {
+		produced = new(atomic.Int64)
+	}
 	logs := make([]*chaosLog, sessions)
 	var wg sync.WaitGroup
 	for i := range logs {
-		logs[i] = &chaosLog{acked: map[uint64]bool{}}
+		logs[i] = &chaosLog{acked: map[uint64]bool{}, produced: produced}
 		wg.Go(func() { logs[i].produce(t, j, uint64(i), events) })
 	}
 	wg.Wait()
@@ -128,10 +138,12 @@ func checkAll(t *testing.T, logs []*chaosLog, opts VerifyOptions) {
 type chaosLog struct {
 	id    ulid.ULID
 	acked map[uint64]bool // every number that was appended: was it acknowledged?
+
+	produced *atomic.Int64 // by all
 }
 
 func (l *chaosLog) produce(t *testing.T, j *Journal, tag uint64, events int) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	var w *Writer
 	for {
@@ -164,6 +176,7 @@ func (l *chaosLog) produce(t *testing.T, j *Journal, tag uint64, events int) {
 			switch {
 			case err == nil:
 				good++
+				l.produced.Add(1)
 			case !errors.Is(err, ErrDown):
 				t.Errorf("event %d: %v", first+uint64(i), err)
 				return

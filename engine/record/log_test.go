@@ -297,7 +297,7 @@ func chaosLogged(t *testing.T, syncEach bool) {
 			r.restartRecorder()
 		}
 	})
-	logs := produceAll(t, j, 20, 4096)
+	logs := produceAll(t, j, 20, 4096, nil)
 	cancel()
 	faults.Wait()
 	odds.Store(0)

@@ -11,7 +11,7 @@ import (
 // alone, and what is there already is left alone.
 func TestReindex(t *testing.T) {
 	r := newRig(t, t.TempDir(), nil)
-	logs := produceAll(t, r.journal, 3, 100)
+	logs := produceAll(t, r.journal, 3, 100, nil)
 	flush(t, r.recorder)
 	r.stop(t)
 	list := func(x *Index) (rows []SessionRow, decisions []DecisionRow) {

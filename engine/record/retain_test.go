@@ -16,7 +16,7 @@ import (
 func kept(t *testing.T, n int) (*rig, []string) {
 	t.Helper()
 	r := newRig(t, t.TempDir(), nil)
-	produceAll(t, r.journal, n, 20)
+	produceAll(t, r.journal, n, 20, nil)
 	flush(t, r.recorder)
 	r.stop(t)
 	rows, err := r.index.Sessions(t.Context(), SessionFilter{})
