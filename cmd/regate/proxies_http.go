@@ -39,7 +39,9 @@ func httpTarget(t config.HTTPTarget) (httpproxy.Target, error) {
 		return fail(err)
 	}
 	if t.Credential.IsSet() {
-		out.Credential = httpCredential(t.Credential)
+		if out.Credential, err = httpCredential(t.Credential); err != nil {
+			return fail(err)
+		}
 	}
 	return out, nil
 }
@@ -98,13 +100,26 @@ func networks(list []string) ([]netip.Prefix, error) {
 	return out, nil
 }
 
-func httpCredential(c config.HTTPCredential) *httpproxy.Credential {
+func httpCredential(c config.HTTPCredential) (*httpproxy.Credential, error) {
 	out := &httpproxy.Credential{Header: c.Header, Prefix: c.Prefix, Query: c.Query, User: c.User, Path: c.Path}
 	out.Secret = func() (string, error) { return c.Secret.Reveal(), nil }
 	if c.TokenURL != "" {
 		out.OAuth = &httpproxy.OAuth{TokenURL: c.TokenURL, ClientID: c.ClientID, Scopes: c.Scopes, Parameters: c.Parameters}
 	}
-	return out
+	if c.AWSService != "" {
+		out.AWS = &httpproxy.AWS{Service: c.AWSService, Region: c.AWSRegion, AccessKeyID: c.AWSKeyID}
+		if c.AWSSession.IsSet() {
+			out.AWS.SessionToken = func() (string, error) { return c.AWSSession.Reveal(), nil }
+		}
+	}
+	if c.CertFile != "" {
+		pair, err := handshake.NewReloader(c.CertFile, c.KeyFile, nil)
+		if err != nil {
+			return nil, err
+		}
+		out.Certificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair.GetCertificate(nil) }
+	}
+	return out, nil
 }
 
 func httpForward(f config.HTTPForward) (*httpproxy.Forward, error) {
@@ -141,7 +156,9 @@ func httpForward(f config.HTTPForward) (*httpproxy.Forward, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.Origin, err)
 		}
-		out.Credentials[origin.String()] = httpCredential(c.Credential)
+		if out.Credentials[origin.String()], err = httpCredential(c.Credential); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Origin, err)
+		}
 	}
 	return out, nil
 }

@@ -23,7 +23,9 @@ func mcpTarget(t config.MCPTarget) (mcp.Target, error) {
 		return out, fmt.Errorf("target %q: %w", t.Name, err)
 	}
 	if t.Credential.IsSet() {
-		out.Credential = httpCredential(t.Credential)
+		if out.Credential, err = httpCredential(t.Credential); err != nil {
+			return out, fmt.Errorf("target %q: %w", t.Name, err)
+		}
 	}
 	if t.ApprovedTools == "" {
 		return out, nil

@@ -130,20 +130,31 @@ func (c *checker) checkNetworks(key string, list []string) {
 
 func (c *checker) checkCredential(key string, r HTTPCredential) {
 	if !r.IsSet() {
-		c.idle("there is no credential", "give header, query, user or token_url", key+".prefix", key+".path", key+".client_id", key+".scopes", key+".parameters")
+		c.idle("there is no credential", "give header, query, user, token_url, aws_service or cert_file", key+".prefix", key+".path", key+".client_id", key+".scopes", key+".parameters", key+".aws_region", key+".aws_access_key_id", key+".aws_session_token")
 		return
 	}
 	ways := 0
-	for _, given := range []bool{r.Header != "", r.Query != "", r.User != "", r.TokenURL != ""} {
+	for _, given := range []bool{r.Header != "", r.Query != "", r.User != "", r.TokenURL != "", r.AWSService != ""} {
 		if given {
 			ways++
 		}
 	}
-	if ways != 1 {
-		c.fail(key, IDConflict, "want exactly one of header, query, user and token_url", "")
+	c.checkHTTPTLS(key, HTTPClientTLS{CertFile: r.CertFile, KeyFile: r.KeyFile})
+	certificate := ways == 0 && r.CertFile != "" && !r.Secret.IsSet()
+	if ways != 1 && !certificate {
+		c.fail(key, IDConflict, "want exactly one of header, query, user, token_url and aws_service, or cert_file alone", "")
 	}
-	if !r.Secret.IsSet() && !c.blamed(key+".secret") {
+	if !certificate && !r.Secret.IsSet() && !c.blamed(key+".secret") {
 		c.fail(key+".secret", IDMissing, "a credential needs a secret", "write env:NAME or file:/path")
+	}
+	if r.AWSService == "" {
+		c.idle("it is for AWS", "give aws_service", key+".aws_region", key+".aws_access_key_id", key+".aws_session_token")
+	} else {
+		for name, value := range map[string]string{".aws_region": r.AWSRegion, ".aws_access_key_id": r.AWSKeyID} {
+			if value == "" {
+				c.fail(key+name, IDMissing, "aws_service needs it", "")
+			}
+		}
 	}
 	if r.Header == "" {
 		c.idle("it is for a header", "give header", key+".prefix")
@@ -195,6 +206,9 @@ func (c *checker) checkForward(f HTTPForward) {
 	}
 	c.checkPrivate(key+".ca_key", f.CAKey)
 	c.checkHTTPTLS(key+".tls", f.TLS)
+	if f.TLS.CertFile != "" {
+		c.fail(key+".tls.cert_file", IDConflict, "it would be shown to whatever upstream an agent chooses", "give it in http.forward.credentials, for one origin")
+	}
 	c.checkHTTPRequest(key+".request", f.Request)
 	c.checkNetworks(key+".networks", f.Networks)
 	for j, p := range f.Ports {
@@ -209,7 +223,7 @@ func (c *checker) checkForward(f HTTPForward) {
 			c.fail(at+".origin", IDInvalid, fmt.Sprintf("%q is not an origin", o.Origin), "such as https://api.example.com")
 		}
 		if !o.Credential.IsSet() {
-			c.fail(at+".credential", IDMissing, "there is no credential", "give header, query, user or token_url")
+			c.fail(at+".credential", IDMissing, "there is no credential", "give header, query, user, token_url, aws_service or cert_file")
 			continue
 		}
 		c.checkCredential(at+".credential", o.Credential)

@@ -78,6 +78,12 @@ type HTTPCredential struct {
 	User       string            `key:"user" doc:"user of Basic authentication; the secret is its password"`
 	Secret     Secret            `key:"secret" doc:"the secret"`
 	Path       string            `key:"path" doc:"path prefix that the credential is for; other paths are refused; default: all"`
+	CertFile   string            `key:"cert_file" is:"file" doc:"client certificate for this upstream; alone, or beside another way"`
+	KeyFile    string            `key:"key_file" is:"file" doc:"its private key"`
+	AWSService string            `key:"aws_service" doc:"AWS Signature Version 4: the service, e.g. s3; the secret is the secret access key"`
+	AWSRegion  string            `key:"aws_region" doc:"AWS: the region"`
+	AWSKeyID   string            `key:"aws_access_key_id" doc:"AWS: the access key's id"`
+	AWSSession Secret            `key:"aws_session_token" doc:"AWS: the session token of a temporary key"`
 	TokenURL   string            `key:"token_url" doc:"OAuth client credentials: the token endpoint; the secret is the client's"`
 	ClientID   string            `key:"client_id" doc:"OAuth client credentials: the client"`
 	Scopes     []string          `key:"scopes" doc:"OAuth client credentials: scopes"`
@@ -86,5 +92,5 @@ type HTTPCredential struct {
 
 // IsSet reports whether there is a credential.
 func (c HTTPCredential) IsSet() bool {
-	return c.Header != "" || c.Query != "" || c.User != "" || c.TokenURL != "" || c.Secret.IsSet()
+	return c.Header != "" || c.Query != "" || c.User != "" || c.TokenURL != "" || c.AWSService != "" || c.CertFile != "" || c.KeyFile != "" || c.Secret.IsSet()
 }

@@ -68,6 +68,9 @@ func (c *checker) checkMCP() {
 		c.checkNetworks(key+".networks", t.Networks)
 		c.checkHTTPTLS(key+".tls", t.TLS)
 		c.checkCredential(key+".credential", t.Credential)
+		if t.Credential.CertFile != "" {
+			c.fail(key+".credential.cert_file", IDConflict, "an MCP server's client certificate is under tls", "move it to "+key+".tls.cert_file")
+		}
 		taken := slices.ContainsFunc(c.cfg.Targets, func(o Target) bool { return o.Name == t.Name }) ||
 			slices.ContainsFunc(c.cfg.HTTP.Targets, func(o HTTPTarget) bool { return o.Name == t.Name })
 		if taken && t.Name != "" {

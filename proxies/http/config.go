@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"strings"
 	"time"
@@ -131,6 +132,7 @@ func newTarget(t Target, own *addresses) (*target, error) {
 		out:  newOutbound(t.TLS, t.Egress, false, own),
 	}
 	if t.Credential != nil {
+		t.Credential.certified(t.TLS, t.Egress, false, own)
 		made.creds = map[string]*Credential{origin.String(): t.Credential}
 	}
 	return made, nil
@@ -144,5 +146,28 @@ func newForward(f Forward, own *addresses) (*target, error) {
 	if f.Egress.Ports == nil {
 		f.Egress.Ports = []int{80, 443}
 	}
+	for _, c := range f.Credentials {
+		c.certified(f.TLS, f.Egress, true, own)
+	}
 	return &target{name: f.Name, labels: f.Labels, mode: "forward", decoder: decoder, out: newOutbound(f.TLS, f.Egress, true, own), creds: f.Credentials}, nil
+}
+
+// round makes connections to an origin: where a certificate is for it alone, on
+// connections of its own.
+func (t *target) round(o request.Origin) *http.Transport {
+	if c := t.creds[o.String()]; c != nil && c.round != nil {
+		return c.round
+	}
+	return t.out.round
+}
+
+// outbounds are the makers of all connections of the target.
+func (t *target) outbounds() []*http.Transport {
+	list := []*http.Transport{t.out.round}
+	for _, c := range t.creds {
+		if c.round != nil {
+			list = append(list, c.round)
+		}
+	}
+	return list
 }

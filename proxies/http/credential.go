@@ -2,20 +2,22 @@ package httpproxy
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 )
 
-// Credential is how the gateway shows an upstream who it is. Exactly one of
-// Header, Query, User and OAuth is given. It is only ever sent to the origin
-// that it was configured for.
+// Credential is how the gateway shows an upstream who it is. At most one of
+// Header, Query, User, OAuth and AWS is given; Certificate may stand beside it, or
+// alone. It is only ever shown to the origin that it was configured for.
 type Credential struct {
 	Header string // name of a header that is set to Prefix and the secret, e.g. "Authorization" with "Bearer "
 	Prefix string
@@ -24,11 +26,15 @@ type Credential struct {
 	// Secret returns the secret's present value.
 	Secret func() (string, error)
 	OAuth  *OAuth
+	AWS    *AWS
+	// Certificate is the client certificate of TLS; nil where there is none.
+	Certificate func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
 	// Path is what the paths of requests must begin with, segment by segment, for
 	// the credential to be theirs; "" for all. Others are refused.
 	Path string
 
 	source oauth2.TokenSource
+	round  *http.Transport // with the certificate; nil where there is none
 }
 
 // OAuth is the client credentials grant.
@@ -66,9 +72,26 @@ func (c *Credential) prepare(round http.RoundTripper) error {
 	return nil
 }
 
-// inject adds the credential to an outgoing request, and returns the words that
-// must not come back.
-func (c *Credential) inject(out *http.Request) ([]string, error) {
+// certified makes the connections on which the certificate is shown.
+func (c *Credential) certified(conf *tls.Config, e Egress, forward bool, own *addresses) {
+	if c.Certificate == nil {
+		return
+	}
+	if conf == nil {
+		conf = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	conf = conf.Clone()
+	conf.GetClientCertificate = c.Certificate
+	c.round = newOutbound(conf, e, forward, own).round
+}
+
+// inject adds the credential to an outgoing request that is complete otherwise,
+// and returns the words that must not come back. body is what will be sent; whole
+// is false where it was not read.
+func (c *Credential) inject(out *http.Request, body []byte, whole bool) ([]string, error) {
+	if c.Header == "" && c.Query == "" && c.User == "" && c.OAuth == nil && c.AWS == nil {
+		return nil, nil // the certificate is all
+	}
 	if c.source != nil {
 		token, err := c.source.Token()
 		if err != nil {
@@ -85,6 +108,8 @@ func (c *Credential) inject(out *http.Request) ([]string, error) {
 		return nil, errors.New("the secret is empty")
 	}
 	switch {
+	case c.AWS != nil:
+		return c.AWS.sign(out.Context(), out, secret, body, whole, time.Now())
 	case c.Header != "":
 		out.Header.Set(c.Header, c.Prefix+secret)
 	case c.Query != "":

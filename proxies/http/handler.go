@@ -39,6 +39,8 @@ type exchange struct {
 	req     *request.Request
 	rest    io.Reader // what of the body was not read
 	words   [][]byte  // secrets of the gateway that must not come back
+
+	protocols []string // that a WebSocket's handshake offers
 }
 
 // serve takes the request from its token to its answer.
@@ -247,6 +249,10 @@ func (x *exchange) forward() {
 		defer cancel()
 	}
 	out, err := x.outgoing(ctx)
+	if errors.Is(err, errUnread) {
+		x.stop(denialOf(request.TooLarge(x.t.decoder.MaxBody())), false)
+		return
+	}
 	if err != nil {
 		x.s.log.WithError(err).WithField("target", x.t.name).Error("the gateway has no credential for the upstream")
 		x.stop(&engine.Denial{Reasons: []string{ReasonCredential}, Message: "the gateway cannot show the upstream who it is at present", Hint: "Tell the gateway's operator."}, false)
@@ -256,7 +262,7 @@ func (x *exchange) forward() {
 		x.websocket(ctx, out)
 		return
 	}
-	resp, err := x.t.out.round.RoundTrip(out)
+	resp, err := x.t.round(x.origin).RoundTrip(out)
 	if err != nil {
 		x.stop(x.failed(ctx, err))
 		return
@@ -295,6 +301,9 @@ func (x *exchange) outgoing(ctx context.Context) (*http.Request, error) {
 	}
 	out.Header = x.req.Header.Clone()
 	out.Header.Del("Content-Length")
+	if x.req.Upgrade != "" {
+		x.handshake(out.Header)
+	}
 	if x.proxied {
 		out.Header.Del("Proxy-Authorization")
 	}
@@ -308,17 +317,18 @@ func (x *exchange) outgoing(ctx context.Context) (*http.Request, error) {
 	if _, ok := out.Header["User-Agent"]; !ok {
 		out.Header.Set("User-Agent", "") // net/http would say its own
 	}
-	if cred := x.t.creds[x.origin.String()]; cred != nil {
-		words, err := cred.inject(out)
+	cred := x.t.creds[x.origin.String()]
+	if masked || cred != nil {
+		out.Header.Set("Accept-Encoding", "gzip, br, zstd")
+	} else if _, ok := out.Header["Accept-Encoding"]; !ok {
+		out.Header.Set("Accept-Encoding", "identity")
+	}
+	if cred != nil { // the last: it may sign all that is there
+		words, err := cred.inject(out, x.req.Body, x.rest == nil)
 		if err != nil {
 			return nil, err
 		}
 		x.words = spellings(words)
-	}
-	if masked || len(x.words) > 0 {
-		out.Header.Set("Accept-Encoding", "gzip, br, zstd")
-	} else if _, ok := out.Header["Accept-Encoding"]; !ok {
-		out.Header.Set("Accept-Encoding", "identity")
 	}
 	return out, nil
 }

@@ -192,7 +192,9 @@ func (s *Server) Shutdown(ctx context.Context) {
 	s.inner.stop()
 	for _, t := range append(slices.Clone(s.targets), s.forward) {
 		if t != nil {
-			t.out.round.CloseIdleConnections()
+			for _, round := range t.outbounds() {
+				round.CloseIdleConnections()
+			}
 		}
 	}
 	// What was cut still writes its end.

@@ -26,10 +26,22 @@ func Deny(w http.ResponseWriter, d *engine.Denial) { deny(w, d, false) }
 // Prepare makes the credential ready; round is how a token endpoint is reached.
 func (c *Credential) Prepare(round http.RoundTripper) error { return c.prepare(round) }
 
-// Add adds the credential to an outgoing request, and returns what takes every
+// Add adds the credential to an outgoing request that is complete otherwise, and returns what takes every
 // spelling of it out of an answer.
 func (c *Credential) Add(out *http.Request) (func(io.Reader) io.Reader, error) {
-	words, err := c.inject(out)
+	var sent []byte
+	whole := out.Body == nil || out.Body == http.NoBody
+	if out.GetBody != nil {
+		again, err := out.GetBody()
+		if err != nil {
+			return nil, err
+		}
+		if sent, err = io.ReadAll(again); err != nil {
+			return nil, err
+		}
+		whole = true
+	}
+	words, err := c.inject(out, sent, whole)
 	if err != nil {
 		return nil, err
 	}

@@ -50,21 +50,11 @@ func (x *exchange) websocket(ctx context.Context, out *http.Request) {
 	if tree != nil {
 		d.rules = body.NewRules(x.s.keyring, tree)
 	}
-	offered := out.Header["Sec-Websocket-Protocol"]
-	var protocols []string
-	for _, line := range offered {
-		for p := range strings.SplitSeq(line, ",") {
-			protocols = append(protocols, strings.TrimSpace(p))
-		}
-	}
-	for _, name := range []string{"Sec-Websocket-Protocol", "Sec-Websocket-Extensions", "Sec-Websocket-Key", "Sec-Websocket-Version", "Accept-Encoding"} {
-		out.Header.Del(name)
-	}
 	dialling, cancel := context.WithTimeout(ctx, 2*dialTimeout)
 	defer cancel()
 	conn, resp, err := websocket.Dial(dialling, out.URL.String(), &websocket.DialOptions{
-		HTTPClient: &http.Client{Transport: exactly{x.t.out.round, out.URL}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-		HTTPHeader: out.Header, Host: out.Host, Subprotocols: protocols, CompressionMode: websocket.CompressionDisabled,
+		HTTPClient: &http.Client{Transport: exactly{x.t.round(x.origin), out.URL}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		HTTPHeader: out.Header, Host: out.Host, Subprotocols: x.protocols, CompressionMode: websocket.CompressionDisabled,
 	})
 	switch {
 	case err != nil && resp != nil && resp.StatusCode != http.StatusSwitchingProtocols && resp.StatusCode != 0:
@@ -101,6 +91,19 @@ func (x *exchange) websocket(ctx context.Context, out *http.Request) {
 	d.agent.SetReadLimit(x.t.decoder.MaxBody())
 	d.upstream.SetReadLimit(engine.MaxOutput)
 	d.serve(ctx)
+}
+
+// handshake takes out of the headers what belongs to the handshake with the agent,
+// and remembers which protocols it offers.
+func (x *exchange) handshake(h http.Header) {
+	for _, line := range h["Sec-Websocket-Protocol"] {
+		for p := range strings.SplitSeq(line, ",") {
+			x.protocols = append(x.protocols, strings.TrimSpace(p))
+		}
+	}
+	for _, name := range []string{"Sec-Websocket-Protocol", "Sec-Websocket-Extensions", "Sec-Websocket-Key", "Sec-Websocket-Version"} {
+		h.Del(name)
+	}
 }
 
 // exactly sends a request to the URL that was decided, byte for byte.
