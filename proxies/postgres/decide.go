@@ -25,6 +25,7 @@ type turn struct {
 	source    string // the whole text that it is part of
 	snapshot  *catalog.Snapshot
 	tainted   bool
+	carried   bool // settings of the session may hold values of any column
 	// scrub: errors and notices may carry values that a mask hides.
 	scrub bool
 

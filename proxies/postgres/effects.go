@@ -13,6 +13,8 @@ func (s *session) foresee(t *turn) {
 		// SET LOCAL ends, and every SET of what is rolled back.
 		s.ending = s.ending || s.truth.changedInTx
 	}
+	t.carried = s.carried
+	s.carried = s.carried || st.Facts.Action.Opaque
 	if st.Facts.Action.Opaque {
 		// It may close a cursor and open another one by the same name.
 		s.opaque = true

@@ -110,6 +110,7 @@ type session struct {
 
 	watch   *clientWatch // reads ahead from the agent while the target takes its time
 	opaque  bool         // a statement since the last ReadyForQuery may have done anything
+	carried bool         // an opaque statement may have put anything into the session's settings
 	cancels sync.Mutex   // held while a cancel request of the session's own is on its way to the target
 
 	late atomic.Bool // a time limit has passed in this exchange

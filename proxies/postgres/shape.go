@@ -17,6 +17,7 @@ type planKey struct {
 	ruling    any
 	statement *analyze.Statement
 	tainted   bool
+	carried   bool
 	fields    string
 }
 
@@ -36,7 +37,7 @@ func (s *session) planTurn(t *turn, message []byte) error {
 		return violation("RowDescription")
 	}
 	cacheable := !s.srv.readsResponse()
-	key := planKey{t.Ruling, t.statement, t.tainted, string(message)}
+	key := planKey{t.Ruling, t.statement, t.tainted, t.carried, string(message)}
 	if cacheable {
 		if plan, ok := s.plans[key]; ok {
 			t.plan, t.planned = plan, true
@@ -110,7 +111,7 @@ func fieldOf(t *turn, i, n int, f rows.FieldDescription) input.Field {
 		return field
 	}
 	// Something else may be in it: anything that the statement reaches.
-	if t.tainted || !st.Complete || st.Facts.Action.Opaque {
+	if t.tainted || t.carried || !st.Complete || st.Facts.Action.Opaque {
 		field.Sources = nil
 		return field
 	}

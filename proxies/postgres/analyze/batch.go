@@ -16,10 +16,15 @@ import (
 
 // batchState is what earlier statements of a batch change for later ones.
 type batchState struct {
-	temps          map[string]*TempRelation
-	dropped        map[string]bool
-	prepared       map[string]*Statement // nil for one that is gone
-	cursors        map[string]*Statement
+	temps    map[string]*TempRelation
+	dropped  map[string]bool
+	prepared map[string]*Statement // nil for one that is gone
+	cursors  map[string]*Statement
+	// shadows counts the temporary relations made so far. A statement that was
+	// prepared before one of them is read again by the server, and may then mean
+	// that one.
+	shadows        int
+	preparedAt     map[string]int
 	forgotPrepared bool
 	forgotCursors  bool
 	// changed: names may mean something else than the snapshot and the search
@@ -36,7 +41,7 @@ func (s *batchState) after(b *builder, st *Statement) {
 		s.changed = true
 	}
 	if p := e.Prepare; p != nil {
-		s.prepared[p.Name] = p.Inner
+		s.prepared[p.Name], s.preparedAt[p.Name] = p.Inner, s.shadows
 	}
 	if d := e.Deallocate; d != nil {
 		if d.Name == "" {
@@ -80,6 +85,9 @@ func (s *batchState) after(b *builder, st *Statement) {
 		}
 	}
 	c := e.Creates
+	if c != nil && c.Temp {
+		s.shadows++
+	}
 	if c != nil && c.Temp && c.ColumnsKnown && !e.MayCreateTemp {
 		s.temps[c.Name] = &TempRelation{Name: c.Name, Columns: c.Columns}
 		delete(s.dropped, c.Name)
@@ -100,7 +108,7 @@ func analyzeBatch(sql string, snap *catalog.Snapshot, set Settings) (*Batch, boo
 	batch := &Batch{Text: sql}
 	state := &batchState{
 		temps: map[string]*TempRelation{}, dropped: map[string]bool{},
-		prepared: map[string]*Statement{}, cursors: map[string]*Statement{},
+		prepared: map[string]*Statement{}, preparedAt: map[string]int{}, cursors: map[string]*Statement{},
 	}
 	cacheable := true
 	steps := budget(len(sql))

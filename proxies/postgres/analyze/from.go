@@ -295,7 +295,8 @@ func sameNames(a, b []column) bool {
 
 // rangeTable is XMLTABLE.
 func (b *builder) rangeTable(f *pg_query.RangeTableFunc, sc *scope) *item {
-	doc := combine(b.expr(f.Docexpr, sc, false), b.expr(f.Rowexpr, sc, false))
+	// What it is given decides how many rows come.
+	doc := combine(b.expr(f.Docexpr, sc, true), b.expr(f.Rowexpr, sc, true))
 	for _, n := range f.Namespaces {
 		if t := n.GetResTarget(); t != nil {
 			doc = combine(doc, b.expr(t.Val, sc, false))

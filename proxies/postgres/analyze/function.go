@@ -130,6 +130,9 @@ func (b *builder) invoke(parts []string, args []value, filter bool) value {
 		} else if v.typ != b.plainType(f.Result) {
 			v.typ = 0
 		}
+		if f.ReturnsSet {
+			b.read(v, true) // what it is given decides how many rows come
+		}
 		if !b.runsOn(f, args) {
 			v.how = input.Opaque
 			b.effects.CatalogChange = b.effects.CatalogChange || f.Category == catalog.Unknown && f.Volatility == "volatile"

@@ -39,6 +39,10 @@ func (b *builder) execute(s *pg_query.ExecuteStmt) {
 	b.unsafe = true // it is planned again when names mean something else
 	b.absorb(inner)
 	b.takeOutputs(inner)
+	if b.state.shadows > b.state.preparedAt[s.Name] {
+		b.dontKnow("session", "", whyEarlier)
+		b.outputKnown = false
+	}
 	b.effects = inner.Effects
 	b.effects.Execute = &Execute{Name: s.Name, Inner: inner}
 }

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	pg_query "github.com/pganalyze/pg_query_go/v5"
+
+	"github.com/regate-dev/regate/engine/input"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/regate-dev/regate/proxies/postgres/catalog"
@@ -123,6 +125,23 @@ func (b *builder) createView(s *pg_query.ViewStmt) {
 	b.creates(&pg_query.IntoClause{Rel: s.View, ColNames: s.Aliases}, columns, known, true)
 }
 
+// byDefault is what a new column holds where a row gives it nothing: its
+// default can be what a function reads.
+func (b *builder) byDefault(def *pg_query.ColumnDef) value {
+	for _, n := range def.Constraints {
+		c := n.GetConstraint()
+		switch c.GetContype() {
+		case pg_query.ConstrType_CONSTR_DEFAULT:
+			if v := b.expr(c.RawExpr, &scope{}, false); v.how == input.Opaque || len(v.from) > 0 {
+				return v
+			}
+		case pg_query.ConstrType_CONSTR_GENERATED:
+			return opaque
+		}
+	}
+	return constant
+}
+
 func (b *builder) createTable(s *pg_query.CreateStmt, sc *scope) {
 	name := b.newRelation(s.Relation, "table")
 	created := &Created{Schema: s.Relation.Schemaname, Name: s.Relation.Relname, ColumnsKnown: true}
@@ -135,12 +154,17 @@ func (b *builder) createTable(s *pg_query.CreateStmt, sc *scope) {
 	for _, n := range s.TableElts {
 		switch e := n.GetNode().(type) {
 		case *pg_query.Node_ColumnDef:
-			created.Columns = append(created.Columns, Output{Name: e.ColumnDef.Colname, Derivation: constant.how})
+			created.Columns = append(created.Columns, output(column{name: e.ColumnDef.Colname, value: b.byDefault(e.ColumnDef)}))
 		case *pg_query.Node_TableLikeClause:
 			t := b.resolve(e.TableLikeClause.Relation)
 			b.touch(t, "ddl", false)
+			const defaults, generated = 1 << 3, 1 << 4 // CREATE_TABLE_LIKE_… (nodes/parsenodes.h)
+			v := constant
+			if e.TableLikeClause.Options&(defaults|generated) != 0 {
+				v = opaque
+			}
 			for _, c := range b.relationItem(t, false).columns {
-				created.Columns = append(created.Columns, Output{Name: c.name, Derivation: constant.how})
+				created.Columns = append(created.Columns, output(column{name: c.name, value: v}))
 			}
 		}
 	}
