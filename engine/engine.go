@@ -12,6 +12,7 @@ import (
 	"github.com/regate-dev/regate/engine/approval"
 	"github.com/regate-dev/regate/engine/identity"
 	"github.com/regate-dev/regate/engine/input"
+	"github.com/regate-dev/regate/engine/labels"
 	"github.com/regate-dev/regate/engine/mask"
 	"github.com/regate-dev/regate/engine/policy"
 	"github.com/regate-dev/regate/engine/record"
@@ -46,7 +47,7 @@ type Gate struct {
 	detectors sync.Map // sorted kinds → *mask.Detector
 }
 
-// Config is what a Gate is made of. Every field but Logger and Usage is required.
+// Config is what a Gate is made of. Every field but Logger, Usage and Labels is required.
 type Config struct {
 	Gateway     string // this gateway's name in records
 	Verifier    *identity.Verifier
@@ -58,6 +59,9 @@ type Config struct {
 	// Usage counts for policies that read `usage`; nil: it is never known to
 	// them.
 	Usage *usage.Ledger
+	// Labels keeps what policies put on tasks; nil: requests that put or need a
+	// label are denied.
+	Labels *labels.Store
 	// BestEffort lets requests pass while the journal is unavailable. The
 	// default, false, denies them.
 	BestEffort bool

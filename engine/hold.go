@@ -53,6 +53,9 @@ func (s *Session) hold(ctx context.Context, turn *Turn, req *Request) (ticketID 
 	turn.doc.Time = s.gate.cfg.Clock()
 	turn.respend(turn.doc)
 	turn.doc.Approvals = ticket.InputApprovals()
+	if err := turn.readLabels(ctx); err != nil {
+		return "", turn.refuse(err)
+	}
 	turn.Ruling = s.gate.cfg.Policy.Evaluate(ctx, turn.doc)
 	if turn.Ruling.Effect != policy.Allow {
 		return ticket.ID, nil // the ruling says why

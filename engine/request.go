@@ -64,6 +64,10 @@ func (s *Session) ask(ctx context.Context, req *Request) *Turn {
 	if a := s.spending(); a != nil {
 		turn.doc.Usage = spent(a.Count(usage.Counts{}))
 	}
+	if err := turn.readLabels(ctx); err != nil {
+		turn.Ruling = denied(asDenial(err))
+		return turn
+	}
 	turn.Ruling = s.gate.cfg.Policy.Evaluate(ctx, turn.doc)
 	return turn
 }
@@ -97,13 +101,27 @@ func (s *Session) Refuse(req *Request, d *Denial) {
 	turn := s.newTurn(req, input.StageRequest)
 	turn.begin()
 	s.spend(usage.Counts{Denials: 1})
+	turn.Ruling = denied(d)
+	turn.record()
+	d.DecisionID = turn.id
+}
+
+// denied is the ruling of what policies were not asked about.
+func denied(d *Denial) *policy.Ruling {
 	reasons := make([]policy.Reason, len(d.Reasons))
 	for i, id := range d.Reasons {
 		reasons[i] = policy.Reason{ID: id, Effect: policy.Deny, Owner: "engine", Msg: d.Message, Hint: d.Hint}
 	}
-	turn.Ruling = &policy.Ruling{Effect: policy.Deny, Reasons: reasons}
-	turn.record()
-	d.DecisionID = turn.id
+	return &policy.Ruling{Effect: policy.Deny, Reasons: reasons}
+}
+
+// refuse records that the turn was denied before policies were asked.
+func (t *Turn) refuse(err error) *Denial {
+	d := asDenial(err)
+	t.Ruling = denied(d)
+	t.record()
+	d.DecisionID = t.id
+	return d
 }
 
 func (s *Session) newTurn(req *Request, stage input.Stage) *Turn {
@@ -140,6 +158,9 @@ func (s *Session) decide(ctx context.Context, req *Request, stage input.Stage) (
 	}()
 	turn = s.newTurn(req, stage)
 	turn.begin()
+	if err := turn.readLabels(ctx); err != nil {
+		return nil, turn.refuse(err)
+	}
 	turn.Ruling = s.gate.cfg.Policy.Evaluate(ctx, turn.doc)
 	var ticket string
 	if turn.Ruling.Effect == policy.RequireApproval {
@@ -156,6 +177,12 @@ func (s *Session) decide(ctx context.Context, req *Request, stage input.Stage) (
 	turn.record()
 	if turn.Ruling.Effect != policy.Allow {
 		return nil, turn.denial()
+	}
+	if err := s.putLabels(ctx, turn.Ruling); err != nil {
+		denial := asDenial(err)
+		turn.Done(Outcome{Code: denial.Reason(), Message: denial.Message})
+		denial.DecisionID = turn.id
+		return nil, denial
 	}
 	turn.Limit = turn.Ruling.Limit
 	s.reached(turn.Ruling)

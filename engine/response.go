@@ -82,6 +82,9 @@ func (t *Turn) masks(ctx context.Context, fields []input.Field) ([]policy.Mask, 
 	if ruling != t.Ruling {
 		masks = append(slices.Clone(masks), ruling.Masks...)
 		t.sess.reached(ruling)
+		if err := t.sess.putLabels(ctx, ruling); err != nil {
+			return nil, err
+		}
 		t.Limit = t.Limit.Join(ruling.Limit)
 	}
 	if t.account != nil {

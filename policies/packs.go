@@ -26,7 +26,7 @@ type Pack struct {
 
 // Rule is one thing that a pack can say.
 type Rule struct {
-	Kind string `json:"kind"` // "allow", "deny", "require_approval", "mask", "limit", "record"
+	Kind string `json:"kind"` // "allow", "deny", "require_approval", "mask", "limit", "record", "label"
 	ID   string `json:"id"`   // "…" stands for what differs
 }
 
@@ -100,7 +100,7 @@ func readJSON(name string, into any) error {
 	return json.Unmarshal(raw, into)
 }
 
-var kinds = []string{"allow", "deny", "require_approval", "mask", "limit", "record"}
+var kinds = []string{"allow", "deny", "require_approval", "mask", "limit", "record", "label"}
 
 // rules lists what the entries of a module say, each once.
 func rules(module *ast.Module) []Rule {

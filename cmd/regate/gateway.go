@@ -23,6 +23,7 @@ import (
 	"github.com/regate-dev/regate/engine/console"
 	"github.com/regate-dev/regate/engine/identity"
 	"github.com/regate-dev/regate/engine/input"
+	"github.com/regate-dev/regate/engine/labels"
 	"github.com/regate-dev/regate/engine/mask"
 	"github.com/regate-dev/regate/engine/policy"
 	"github.com/regate-dev/regate/engine/record"
@@ -323,13 +324,16 @@ func (g *gateway) openGate(ctx context.Context) error {
 		return err
 	}
 	g.onClose("usage", g.usage.Close)
+	if kv, err = g.state.KV(ctx, labels.Bucket(g.cfg.State.NATS.Replicas)); err != nil {
+		return err
+	}
 	keyring, err := g.keyring()
 	if err != nil {
 		return err
 	}
 	g.gate, err = engine.New(engine.Config{
 		Gateway: g.cfg.Record.Gateway, Verifier: g.verifier, Revocations: g.revocations, Policy: g.policy,
-		Approvals: g.approvals, Journal: g.journal, Keyring: keyring, Usage: g.usage,
+		Approvals: g.approvals, Journal: g.journal, Keyring: keyring, Usage: g.usage, Labels: labels.Open(kv, nil),
 		BestEffort: g.cfg.Record.Mode == "best_effort", Logger: g.log.WithField("component", "gate"),
 	})
 	if err != nil {

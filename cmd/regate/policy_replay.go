@@ -34,9 +34,9 @@ if not, nothing here can be relied on, and the exit status is 1. That bundle is
 
 --fail-on takes kinds of change, or looser, tighter, any:
   looser   newly-allowed, newly-approvable, approval-dropped, newly-unmasked,
-           weaker-mask, limit-raised, record-lowered
+           weaker-mask, limit-raised, record-lowered, label-dropped
   tighter  newly-denied, newly-held, newly-masked, stronger-mask, limit-lowered,
-           record-raised
+           record-raised, newly-labelled
   neither  approval-changed, candidate-error
 
 The exit status is 0 where nothing of --fail-on was found, and 1 where it was, or

@@ -22,6 +22,7 @@ type elements struct {
 	masks   []Mask // Because holds the rule's id, ID is empty
 	limits  []limitElement
 	record  []recordElement
+	labels  []Label
 }
 
 type limitElement struct {
@@ -66,6 +67,7 @@ func combine(f facts, sets []elements) *Ruling {
 		if f.stage != input.StageSession {
 			all.masks = append(all.masks, s.masks...)
 			all.limits = append(all.limits, s.limits...)
+			all.labels = append(all.labels, s.labels...)
 		}
 	}
 
@@ -77,7 +79,7 @@ func combine(f facts, sets []elements) *Ruling {
 	deny := func(reasons ...Reason) *Ruling {
 		r.Effect = Deny
 		r.Reasons = reasons
-		r.Masks, r.Limit, r.Approvals = nil, Limit{}, nil
+		r.Masks, r.Limit, r.Approvals, r.Labels = nil, Limit{}, nil, nil
 		r.Obligations = nonNil(recordObligation)
 		return r
 	}
@@ -89,11 +91,12 @@ func combine(f facts, sets []elements) *Ruling {
 		return deny(engineReason(ReasonNoAllow))
 	}
 
-	var obligations [4][]Obligation
+	var obligations [5][]Obligation
 	r.Masks, obligations[0] = joinMasks(all.masks)
 	r.Limit, obligations[1] = joinLimits(all.limits)
 	r.Approvals, obligations[2] = joinRequirements(f, all.require)
 	obligations[3] = recordObligation
+	r.Labels, obligations[4] = joinLabels(all.labels)
 	for _, o := range obligations {
 		r.Obligations = append(r.Obligations, o...)
 	}
@@ -199,6 +202,30 @@ func joinLimits(limits []limitElement) (Limit, []Obligation) {
 		properties["seconds"] = out.Seconds
 	}
 	return out, []Obligation{{ID: "limit", Type: "limit", Properties: properties, Because: sortedSet(because)}}
+}
+
+// joinLabels is the union of all labels, each once for each scope.
+func joinLabels(labels []Label) ([]Label, []Obligation) {
+	type key struct{ name, scope string }
+	because := map[key][]string{}
+	for _, l := range labels {
+		k := key{l.Name, l.Scope}
+		because[k] = append(because[k], l.Because...)
+	}
+	var out []Label
+	for k, ids := range because {
+		out = append(out, Label{Name: k.name, Scope: k.scope, Because: sortedSet(ids)})
+	}
+	slices.SortFunc(out, func(a, b Label) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Scope, b.Scope))
+	})
+	var obligations []Obligation
+	for _, l := range out {
+		obligations = append(obligations, Obligation{
+			ID: "label/" + l.Scope + "/" + l.Name, Type: "label", Properties: map[string]any{"label": l.Name, "scope": l.Scope}, Because: l.Because,
+		})
+	}
+	return out, obligations
 }
 
 // least returns the smaller limit, where 0 is none.
@@ -327,6 +354,9 @@ func unmetReasons(requirements []Requirement) []Reason {
 // type, and for a record of more than what is shown also the level. Whatever
 // a stronger obligation needs is more than what a weaker one does.
 func (o *Obligation) needs() []string {
+	if o.Type == "label" {
+		return nil // the gate's own
+	}
 	if level, _ := o.Properties["level"].(string); o.Type == "record" && level != RecordFull.String() {
 		return []string{o.Type, o.Type + "/" + level}
 	}

@@ -58,6 +58,9 @@ func genElements(t *rapid.T) elements {
 	few("record", 2, func() {
 		e.record = append(e.record, recordElement{genID(t), Level(rapid.IntRange(0, 1).Draw(t, "level"))})
 	})
+	few("label", 2, func() {
+		e.labels = append(e.labels, Label{Name: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "name"), Scope: rapid.SampledFrom([]string{LabelTask, LabelAgent}).Draw(t, "scope"), Because: []string{genID(t)}})
+	})
 	return e
 }
 
@@ -134,6 +137,7 @@ func merge(sets []elements) elements {
 		out.masks = append(out.masks, s.masks...)
 		out.limits = append(out.limits, s.limits...)
 		out.record = append(out.record, s.record...)
+		out.labels = append(out.labels, s.labels...)
 	}
 	return out
 }

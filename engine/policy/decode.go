@@ -24,10 +24,11 @@ const (
 	entryMask
 	entryLimit
 	entryRecord
+	entryLabel
 	entryCount
 )
 
-var entryNames = [entryCount]string{"allow", "deny", "require_approval", "mask", "limit", "record"}
+var entryNames = [entryCount]string{"allow", "deny", "require_approval", "mask", "limit", "record", "label"}
 
 func (e entry) String() string { return entryNames[e] }
 
@@ -35,6 +36,7 @@ func (e entry) String() string { return entryNames[e] }
 // message) out of every recorded decision.
 const (
 	maxID       = 200   // bytes of a rule's id
+	maxLabel    = 64    // bytes of a label
 	maxText     = 2_000 // bytes of a message, hint, field or group
 	maxElements = 4_096 // elements of one set
 )
@@ -125,6 +127,15 @@ func (d *decoder) element(out *elements, e entry, ruleID string, value ast.Value
 			f.fail(errors.New("none of rows, bytes and seconds is given"))
 		}
 		out.limits = append(out.limits, limitElement{id, l})
+	case entryLabel:
+		l := Label{Name: f.label(), Scope: LabelTask, Because: []string{id}}
+		if scope, ok := f.string("scope", maxID); ok {
+			l.Scope = scope
+		}
+		if f.err == nil && l.Scope != LabelTask && l.Scope != LabelAgent {
+			f.fail(fmt.Errorf("scope: %q is not one of %s, %s", l.Scope, LabelTask, LabelAgent))
+		}
+		out.labels = append(out.labels, l)
 	case entryRecord:
 		level := RecordFull
 		if f.oneOf("level", levelNames[:]...) == levelNames[RecordSealed] {
@@ -226,6 +237,7 @@ var knownKeys = [][]string{
 	{"field", "detect", "method", "keep", "keep_first", "keep_domain"},
 	{"rows", "bytes", "seconds"},
 	{"level"},
+	{"label", "scope"},
 }
 
 func (f *fields) string(key string, limit int) (string, bool) {
@@ -262,6 +274,19 @@ func (f *fields) id() string {
 		f.fail(fmt.Errorf("id %q: %s/ is for the gateway's own reasons", id, engineOwner))
 	}
 	return id
+}
+
+// label reads a label's name, which other rules compare with.
+func (f *fields) label() string {
+	name, ok := f.string("label", maxLabel)
+	switch {
+	case f.err != nil:
+	case !ok || name == "":
+		f.fail(errors.New("label is missing"))
+	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
+		f.fail(fmt.Errorf("label: %q has more than printable ASCII without spaces", name))
+	}
+	return name
 }
 
 func (f *fields) oneOf(key string, values ...string) string {

@@ -53,11 +53,12 @@ type Ruling struct {
 	// requirements, for an allow the rules that allow. Sorted by id.
 	Reasons     []Reason     `json:"reasons"`
 	Obligations []Obligation `json:"obligations"`
-	// Masks, Limit, Approvals and Record are the obligations again, typed.
+	// Masks, Limit, Approvals, Record and Labels are the obligations again, typed.
 	Masks     []Mask        `json:"-"`
 	Limit     Limit         `json:"-"`
 	Approvals []Requirement `json:"-"` // unmet first
 	Record    Level         `json:"-"`
+	Labels    []Label       `json:"-"`
 
 	Bundles   map[string]BundleRef `json:"-"`
 	Evaluated []string             `json:"-"` // packages below regate.policies, sorted
@@ -125,6 +126,19 @@ type Requirement struct {
 	Owner string
 	Met   bool
 }
+
+// Label is put on the task, or on the agent, for later requests to see.
+type Label struct {
+	Name    string
+	Scope   string   // LabelTask or LabelAgent
+	Because []string // ids of rules, sorted
+}
+
+// The scopes of labels.
+const (
+	LabelTask  = "task"  // subject, actor and asserted task
+	LabelAgent = "agent" // subject and actor, whatever the task
+)
 
 // Level says what is recorded. The zero value records in full, masked.
 type Level int

@@ -145,7 +145,7 @@ func (s *Set) Ask(ctx context.Context, in *Input, shown *ast.Term, only []string
 }
 
 func (e *elements) speaks() bool {
-	return len(e.allow)+len(e.deny)+len(e.require)+len(e.masks)+len(e.limits)+len(e.record) > 0
+	return len(e.allow)+len(e.deny)+len(e.require)+len(e.masks)+len(e.limits)+len(e.record)+len(e.labels) > 0
 }
 
 // narrowed is the set with some of its packages alone. It is kept: a tool asks

@@ -225,7 +225,7 @@ func (s *snapshot) query(key planKey, packages ...*pkg) (query, error) {
 func asked(stage input.Stage, e entry) bool {
 	switch stage {
 	case input.StageSession:
-		return e != entryMask && e != entryLimit
+		return e != entryMask && e != entryLimit && e != entryLabel
 	case input.StageResponse:
 		return e != entryAllow && e != entryRequireApproval
 	}

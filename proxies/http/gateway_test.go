@@ -29,6 +29,7 @@ import (
 	"github.com/regate-dev/regate/engine/identity"
 	"github.com/regate-dev/regate/engine/identity/identitytest"
 	"github.com/regate-dev/regate/engine/input"
+	"github.com/regate-dev/regate/engine/labels"
 	"github.com/regate-dev/regate/engine/mask"
 	"github.com/regate-dev/regate/engine/policy"
 	"github.com/regate-dev/regate/engine/record"
@@ -110,6 +111,8 @@ func start(t testing.TB, rego string, upstream string, change ...func(*httpproxy
 	g.desk, err = approval.Open(ctx, approval.Options{KV: kv})
 	must(t, err)
 	t.Cleanup(g.desk.Close)
+	kv, err = st.KV(ctx, labels.Bucket(1))
+	must(t, err)
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	must(t, err)
 	journalLog, err := record.OpenLog(t.TempDir(), record.LogOptions{})
@@ -136,7 +139,7 @@ func start(t testing.TB, rego string, upstream string, change ...func(*httpproxy
 	must(t, err)
 	g.gate, err = engine.New(engine.Config{
 		Gateway: "test", Verifier: verifier, Revocations: g.revoked, Policy: policies, Approvals: g.desk,
-		Journal: g.journal, Keyring: keyring, Logger: logger,
+		Journal: g.journal, Keyring: keyring, Labels: labels.Open(kv, nil), Logger: logger,
 	})
 	must(t, err)
 	ca, caKey, err := httpproxy.NewAuthority("test", time.Now())

@@ -55,6 +55,7 @@ func compare(was, now *verdict) diff {
 	}
 	d.masks(was.masks, now.masks)
 	d.limits(was, now)
+	d.labels(was.labels, now.labels)
 	if was.sealed != now.sealed {
 		k := RecordRaised
 		if was.sealed {
@@ -169,6 +170,24 @@ func (d *diff) limits(was, now *verdict) {
 		d.changes = append(d.changes, change{
 			kind: k, what: fmt.Sprintf("%s %s → %s", l.name, bound(l.was), bound(l.now)), group: l.name, rules: signed(was.limitFrom, now.limitFrom),
 		})
+	}
+}
+
+func (d *diff) labels(was, now []maskOf) {
+	for _, side := range []struct {
+		kind         Kind
+		these, those []maskOf
+	}{{LabelDropped, was, now}, {NewlyLabelled, now, was}} {
+		for _, l := range side.these {
+			if slices.ContainsFunc(side.those, func(o maskOf) bool { return o.On == l.On }) {
+				continue
+			}
+			rules := signed(nil, l.Because)
+			if side.kind == LabelDropped {
+				rules = signed(l.Because, nil)
+			}
+			d.changes = append(d.changes, change{kind: side.kind, what: l.On, group: l.On, rules: rules})
+		}
 	}
 }
 

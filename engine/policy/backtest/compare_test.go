@@ -31,6 +31,9 @@ func TestCompare(t *testing.T) {
 	record := func(level string) string {
 		return `{"id":"record","type":"record","properties":{"level":"` + level + `"},"because":["r"]}`
 	}
+	label := func(name string) string {
+		return `{"id":"label/` + name + `","type":"label","properties":{"label":"` + name[5:] + `","scope":"task"},"because":["r"]}`
+	}
 	for _, c := range []struct {
 		was, now    string // effect, then obligations
 		wasO, nowO  string
@@ -52,6 +55,8 @@ func TestCompare(t *testing.T) {
 		{"allow", "allow", limit(`"bytes":10`), limit(`"bytes":11`), LimitRaised, LimitLowered},
 		{"allow", "allow", record("sealed"), record("full"), RecordLowered, RecordRaised},
 		{"allow", "allow", record("sealed"), "", RecordLowered, RecordRaised},
+		{"allow", "allow", label("task/read"), "", LabelDropped, NewlyLabelled},
+		{"allow", "allow", label("task/read"), label("task/read"), "", ""},
 		{"deny", "deny", record("sealed"), "", "", ""},
 		{"allow", "deny", mask("redact", ""), "", NewlyDenied, NewlyAllowed},
 		{"allow", "allow", mask("redact", ""), mask("redact", ""), "", ""},
@@ -78,7 +83,7 @@ func TestCompare(t *testing.T) {
 }
 
 func TestParseKinds(t *testing.T) {
-	for names, want := range map[string]int{"": 0, "newly-allowed": 1, "looser": 7, "tighter": 6, "any": len(kinds), "looser,tighter": 13, "candidate-error,newly-allowed,newly-allowed": 2} {
+	for names, want := range map[string]int{"": 0, "newly-allowed": 1, "looser": 8, "tighter": 7, "any": len(kinds), "looser,tighter": 15, "candidate-error,newly-allowed,newly-allowed": 2} {
 		got, err := ParseKinds(slices.DeleteFunc(strings.Split(names, ","), func(s string) bool { return s == "" }))
 		if err != nil || len(got) != want {
 			t.Errorf("%s: %v %v", names, got, err)

@@ -18,13 +18,15 @@ const (
 	WeakerMask      Kind = "weaker-mask"      // … would hide less, or other characters
 	LimitRaised     Kind = "limit-raised"     // or gone
 	RecordLowered   Kind = "record-lowered"   // less would be recorded
+	LabelDropped    Kind = "label-dropped"    // later requests would not see a label
 
-	NewlyDenied  Kind = "newly-denied" // was allowed or held, would be denied
-	NewlyHeld    Kind = "newly-held"   // passed, would wait for a person
-	NewlyMasked  Kind = "newly-masked"
-	StrongerMask Kind = "stronger-mask"
-	LimitLowered Kind = "limit-lowered"
-	RecordRaised Kind = "record-raised"
+	NewlyDenied   Kind = "newly-denied" // was allowed or held, would be denied
+	NewlyHeld     Kind = "newly-held"   // passed, would wait for a person
+	NewlyMasked   Kind = "newly-masked"
+	StrongerMask  Kind = "stronger-mask"
+	LimitLowered  Kind = "limit-lowered"
+	RecordRaised  Kind = "record-raised"
+	NewlyLabelled Kind = "newly-labelled"
 
 	ApprovalChanged Kind = "approval-changed" // by others, more or fewer, or for another time
 	CandidateError  Kind = "candidate-error"  // the candidate fails on it, and so denies
@@ -42,8 +44,8 @@ const (
 
 // kinds are all of them, in the order of reports: what lets more pass first.
 var kinds = []Kind{
-	NewlyAllowed, NewlyApprovable, ApprovalDropped, NewlyUnmasked, WeakerMask, LimitRaised, RecordLowered,
-	NewlyDenied, NewlyHeld, NewlyMasked, StrongerMask, LimitLowered, RecordRaised,
+	NewlyAllowed, NewlyApprovable, ApprovalDropped, NewlyUnmasked, WeakerMask, LimitRaised, RecordLowered, LabelDropped,
+	NewlyDenied, NewlyHeld, NewlyMasked, StrongerMask, LimitLowered, RecordRaised, NewlyLabelled,
 	ApprovalChanged, CandidateError,
 }
 

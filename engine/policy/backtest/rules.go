@@ -12,7 +12,7 @@ import (
 )
 
 // entryNames are the rules that a policy package speaks through.
-var entryNames = []string{"allow", "deny", "require_approval", "mask", "limit", "record"}
+var entryNames = []string{"allow", "deny", "require_approval", "mask", "limit", "record", "label"}
 
 // rule is one rule of an enforced package that says something: other rules are
 // helpers.

@@ -34,6 +34,7 @@ type verdict struct {
 	limitFrom []string // rules
 	approvals []string // requirements in one line each, sorted
 	sealed    bool
+	labels    []maskOf // On is "scope/label"
 	errors    []string
 
 	same string // equal where effect, reasons and obligations are
@@ -114,6 +115,8 @@ type wire struct {
 			Count      int      `json:"count"`
 			TTL        string   `json:"ttl"`
 			Level      string   `json:"level"`
+			Label      string   `json:"label"`
+			Scope      string   `json:"scope"`
 		} `json:"properties"`
 	} `json:"obligations"`
 	Errors []string `json:"errors"`
@@ -160,6 +163,8 @@ func parseVerdict(raw []byte, effect string) (*verdict, error) {
 		case "require_approval":
 			v.asked = true
 			v.approvals = append(v.approvals, fmt.Sprintf("%d from %s within %s", p.Count, strings.Join(p.From, " or "), p.TTL))
+		case "label":
+			v.labels = append(v.labels, maskOf{On: p.Scope + "/" + p.Label, Because: o.Because})
 		case "record":
 			v.sealed = p.Level == policy.RecordSealed.String()
 		default:

@@ -80,7 +80,7 @@ type Bundle struct {
 type Rule struct {
 	IDs     []string `json:"ids"` // that it gave, or would give; empty where they depend on the input
 	Package string   `json:"package"`
-	Entry   string   `json:"entry"` // allow, deny, require_approval, mask, limit or record
+	Entry   string   `json:"entry"` // allow, deny, require_approval, mask, limit, record or label
 	File    string   `json:"file"`
 	Line    int      `json:"line"`
 	// Failing are the conditions that do not hold. Of a rule that fired there are
@@ -202,7 +202,7 @@ func bound(n *int, otherwise int) {
 
 // entryRank orders rules of equal distance: what decides first.
 func entryRank(entry string) int {
-	return slices.Index([]string{"deny", "allow", "require_approval", "mask", "limit", "record"}, entry)
+	return slices.Index([]string{"deny", "allow", "require_approval", "mask", "limit", "record", "label"}, entry)
 }
 
 // compareBundles holds what decided against what is at hand: by name, or where

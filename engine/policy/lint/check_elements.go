@@ -49,6 +49,7 @@ var placeholders = map[string]*ast.Term{
 	"field": ast.StringTerm("a.b.c"), "detect": nil, "method": ast.StringTerm("partial"),
 	"keep": ast.IntNumberTerm(1), "keep_first": ast.IntNumberTerm(1), "keep_domain": ast.BooleanTerm(true),
 	"rows": ast.IntNumberTerm(1), "bytes": ast.IntNumberTerm(1), "seconds": ast.IntNumberTerm(1), "level": ast.StringTerm("full"),
+	"label": ast.StringTerm("l"), "scope": ast.StringTerm("task"),
 }
 
 // checkElements holds what entries say to the contract, as far as it is known

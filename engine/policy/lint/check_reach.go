@@ -181,7 +181,7 @@ func termList(list []*ast.Term) string {
 
 // entriesWithout are the entries that mean nothing at a stage.
 var entriesWithout = map[input.Stage][]string{
-	input.StageSession:  {"mask", "limit"},
+	input.StageSession:  {"mask", "limit", "label"},
 	input.StageResponse: {"allow", "require_approval"},
 }
 

@@ -37,6 +37,11 @@ func Loosened(before, after *policy.Ruling) []Loss {
 	out = append(out, masksLost(before, after)...)
 	out = append(out, limitsRaised(before, after)...)
 	out = append(out, approvalsLost(before, after)...)
+	for _, l := range before.Labels {
+		if !slices.ContainsFunc(after.Labels, func(o policy.Label) bool { return o.Name == l.Name && o.Scope == l.Scope }) {
+			out = append(out, Loss{Rules: l.Because, Before: "label " + l.Name + " on the " + l.Scope, After: "no label"})
+		}
+	}
 	if after.Record < before.Record {
 		out = append(out, Loss{Rules: because(before, "record"), Before: "recorded " + before.Record.String(), After: "recorded " + after.Record.String()})
 	}

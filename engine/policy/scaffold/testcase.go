@@ -27,7 +27,7 @@ type TestCase struct {
 }
 
 // surface are the sets that a policy package may have.
-var surface = []string{"allow", "deny", "limit", "mask", "record", "require_approval"}
+var surface = []string{"allow", "deny", "label", "limit", "mask", "record", "require_approval"}
 
 // maxCases bounds the tests in one module: more would be no help to a reader,
 // and take opa minutes to format.
