@@ -105,6 +105,17 @@ func (s *stage) shown(name string) string {
 	return s.path(name)
 }
 
+// signers are who signs in to the console.
+func (s *stage) signers() []person {
+	var list []person
+	for _, who := range s.show.people() {
+		if slices.Contains(who.roles, "viewer") {
+			list = append(list, who)
+		}
+	}
+	return list
+}
+
 func (s *stage) startIssuer(ctx context.Context) error {
 	var config strings.Builder
 	fmt.Fprintf(&config, "audiences: [regate]\ntoken_lifetime: 1h\nclients:\n")
@@ -114,6 +125,10 @@ func (s *stage) startIssuer(ctx context.Context) error {
 			return fmt.Errorf("secret: %w", err)
 		}
 		fmt.Fprintf(&config, "  - {id: %s, secret: %q, groups: [%s]}\n", who.name, "file:"+file, who.group)
+	}
+	config.WriteString("users:\n")
+	for _, who := range s.signers() {
+		fmt.Fprintf(&config, "  - {id: %s, groups: [%s]}\n", who.name, who.group)
 	}
 	if err := os.WriteFile(s.path("issuer.yaml"), []byte(config.String()), 0o600); err != nil {
 		return fmt.Errorf("configure the issuer: %w", err)
@@ -187,6 +202,7 @@ func (s *stage) config(admin string) (string, error) {
 	return fmt.Sprintf(`# Written by the demo.
 admin:
   address: %q
+  console: {client_id: regate-console}
   roles:
 %sstate: {dir: %q}
 record: {gateway: demo}
@@ -296,6 +312,11 @@ func (s *stage) invite() {
 		s.out.line("  export " + v)
 	}
 	s.show.invite()
+	var who []string
+	for _, p := range s.signers() {
+		who = append(who, p.name+" ("+strings.Join(p.roles, ", ")+")")
+	}
+	s.out.line(fmt.Sprintf("\nThe console: %s. Sign in as %s; there is no password.", s.adminURL, strings.Join(who, " or ")))
 	var logs []string
 	for _, p := range s.processes {
 		logs = append(logs, s.shown(p.name+".log"))

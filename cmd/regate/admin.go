@@ -8,7 +8,7 @@ import (
 	"github.com/regate-dev/regate/engine/console"
 )
 
-func (g *gateway) openAdmin(context.Context) (err error) {
+func (g *gateway) openAdmin(ctx context.Context) (err error) {
 	if !g.cfg.Admin.Enabled() {
 		return nil
 	}
@@ -18,7 +18,10 @@ func (g *gateway) openAdmin(context.Context) (err error) {
 		// Without TLS the API is on loopback alone: whoever asks is on this machine.
 		Metrics: g.metrics, Details: !g.cfg.Admin.TLS.Enabled(), Logger: g.log.WithField("component", "admin"),
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return g.openConsole(ctx)
 }
 
 // audit puts a change made through the admin API into the journal.
@@ -36,6 +39,9 @@ func (g *gateway) serveAdmin(ctx context.Context) error {
 		if conf, err = serverTLS(g.cfg.Admin.TLS, g.log); err != nil {
 			return err
 		}
+	}
+	if g.pages != nil { // streams of events would keep it from ending
+		defer context.AfterFunc(ctx, g.pages.Close)()
 	}
 	return g.admin.Serve(ctx, g.adminListener, conf)
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/regate-dev/regate/engine/approval"
 	"github.com/regate-dev/regate/engine/config"
 	"github.com/regate-dev/regate/engine/console"
+	"github.com/regate-dev/regate/engine/console/web"
 	"github.com/regate-dev/regate/engine/identity"
 	"github.com/regate-dev/regate/engine/input"
 	"github.com/regate-dev/regate/engine/labels"
@@ -62,6 +63,7 @@ type gateway struct {
 	http        *httpproxy.Server
 	mcp         *mcp.Server
 	admin       *console.Console // nil when it is off
+	pages       *web.Pages       // nil when the console is off
 	metrics     *prometheus.Registry
 
 	draining atomic.Bool

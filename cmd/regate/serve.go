@@ -135,6 +135,9 @@ func (g *gateway) run(ctx context.Context, signals <-chan os.Signal) error {
 	defer stopAdmin()
 	if g.admin != nil {
 		g.log.WithField("address", g.adminListener.Addr().String()).WithField("tls", g.cfg.Admin.TLS.Enabled()).Info("listening for administration")
+		if g.pages != nil {
+			g.log.WithField("url", g.consoleURL()).Info("the console is there")
+		}
 		g.serving.Go(func() {
 			if err := g.serveAdmin(adminCtx); err != nil {
 				failed <- err

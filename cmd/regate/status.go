@@ -76,7 +76,9 @@ type targetStatus struct {
 	Labels   map[string]string `json:"labels"`
 }
 
-func (g *gateway) status() any {
+func (g *gateway) status() any { return g.gatewayStatus() }
+
+func (g *gateway) gatewayStatus() gatewayStatus {
 	s := gatewayStatus{
 		Name: g.cfg.Record.Gateway, Build: readBuildInfo(), StartedAt: g.started.UTC(), Draining: g.draining.Load(),
 		Record:   recordStatus{Mode: g.cfg.Record.Mode, Journal: text(g.journal.Healthy())},

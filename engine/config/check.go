@@ -99,6 +99,7 @@ func (c *checker) fill() {
 			}
 		}
 	}
+	c.fillConsole()
 	c.fillHTTP()
 	c.fillMCP()
 	for i := range cfg.Targets {
@@ -125,6 +126,7 @@ func (c *checker) fill() {
 func (c *checker) check() {
 	c.required("", reflect.ValueOf(c.cfg).Elem())
 	c.checkAdmin()
+	c.checkConsole()
 	c.checkState()
 	c.checkRecord()
 	c.checkIdentity()

@@ -56,6 +56,7 @@ type Admin struct {
 	Address string    `key:"address" default:"127.0.0.1:8411" is:"listen" flag:"true" doc:"host:port, or off; plain HTTP on loopback only"`
 	TLS     ServerTLS `key:"tls" doc:"certificate of the admin API; needed beyond loopback"`
 	Roles   Roles     `key:"roles" doc:"who may do what on the admin API"`
+	Console Console   `key:"console" print:"given" doc:"pages for people, at the same address"`
 }
 
 // Enabled reports whether there is an admin API.

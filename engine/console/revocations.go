@@ -37,7 +37,9 @@ func (c *Console) Revocations(who *Caller) ([]Revoked, error) {
 	}
 	out := []Revoked{}
 	for _, r := range c.cfg.Revocations.List() {
-		out = append(out, Revoked{r.Key(), r})
+		if !signOut(r) {
+			out = append(out, Revoked{r.Key(), r})
+		}
 	}
 	slices.SortFunc(out, func(a, b Revoked) int { return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.Key, b.Key)) })
 	return out, nil

@@ -12,6 +12,7 @@ import (
 type client struct {
 	Client
 	public   bool
+	redirect string // path that a public client comes back at
 	lifetime time.Duration
 }
 
@@ -34,7 +35,7 @@ func (c *client) keepScopes(scopes []string) []string  { return scopes }
 // (RFC 8252 section 7.3).
 func (c *client) RedirectURIs() []string {
 	if c.public {
-		return []string{"http://127.0.0.1/callback", "http://[::1]/callback"}
+		return []string{"http://127.0.0.1" + c.redirect, "http://[::1]" + c.redirect, "http://localhost" + c.redirect}
 	}
 	return nil
 }

@@ -14,6 +14,10 @@ import (
 // always there.
 const LoginClient = "regate-cli"
 
+// ConsoleClient is the public client of a gateway's console; it is always
+// there, for a console on loopback.
+const ConsoleClient = "regate-console"
+
 // Config describes the issuer. The yaml tags are those of the file that
 // `regate dev-issuer --config` reads.
 type Config struct {
@@ -88,14 +92,14 @@ func (c Config) normal() (Config, error) {
 		bad("algorithm %q is not ES256 or RS256", c.Algorithm)
 	}
 	c.Clients, c.Users = slices.Clone(c.Clients), slices.Clone(c.Users)
-	seen := map[string]bool{LoginClient: true}
+	seen := map[string]bool{LoginClient: true, ConsoleClient: true}
 	for i := range c.Clients {
 		cl := &c.Clients[i]
 		if cl.ID == "" || cl.Secret == "" {
 			bad("client %q: id and secret are needed", cl.ID)
 		}
 		if seen[cl.ID] {
-			bad("client %q is there twice, or is the name of the built-in login client", cl.ID)
+			bad("client %q is there twice, or is the name of a built-in client", cl.ID)
 		}
 		seen[cl.ID] = true
 		if cl.Subject == "" {

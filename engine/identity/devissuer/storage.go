@@ -61,7 +61,9 @@ func newStorage(cfg Config) (*storage, error) {
 	for _, c := range cfg.Clients {
 		s.clients[c.ID] = &client{Client: c, lifetime: cfg.TokenLifetime}
 	}
-	s.clients[LoginClient] = &client{Client: Client{ID: LoginClient}, public: true, lifetime: cfg.TokenLifetime}
+	for id, redirect := range map[string]string{LoginClient: "/callback", ConsoleClient: "/signin/callback"} {
+		s.clients[id] = &client{Client: Client{ID: id}, public: true, redirect: redirect, lifetime: cfg.TokenLifetime}
+	}
 	for _, u := range cfg.Users {
 		s.users[u.ID] = u
 	}
