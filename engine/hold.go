@@ -90,7 +90,9 @@ func (s *Session) await(ctx context.Context, ticket *approval.Ticket, turn *Turn
 			held.From = append(held.From, r.From...)
 		}
 	}
-	deadline := time.Now().Add(wait)
+	begun := time.Now()
+	defer func() { s.meters.waited.Observe(time.Since(begun).Seconds()) }()
+	deadline := begun.Add(wait)
 	for {
 		if req.OnHold != nil {
 			if err := req.OnHold(held); err != nil {

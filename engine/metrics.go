@@ -9,12 +9,13 @@ import (
 // metrics counts what the gate does. The counters of a session are looked up
 // once, when it opens.
 type metrics struct {
-	decisions *prometheus.CounterVec // protocol, target, effect
-	denials   *prometheus.CounterVec // target, reason
-	held      *prometheus.CounterVec // target
-	identity  *prometheus.CounterVec // target, reason
-	rows      *prometheus.CounterVec // target
-	bytes     *prometheus.CounterVec // target
+	decisions *prometheus.CounterVec   // protocol, target, effect
+	denials   *prometheus.CounterVec   // target, reason
+	held      *prometheus.CounterVec   // target
+	identity  *prometheus.CounterVec   // target, reason
+	rows      *prometheus.CounterVec   // target
+	bytes     *prometheus.CounterVec   // target
+	waited    *prometheus.HistogramVec // target
 	live      *prometheus.Desc
 	gate      *Gate
 }
@@ -30,14 +31,18 @@ func newMetrics(g *Gate) *metrics {
 		identity:  counter("identity_refusals_total", "Agents refused before a session, by reason.", "target", "reason"),
 		rows:      counter("rows_total", "Rows shown to agents.", "target"),
 		bytes:     counter("bytes_total", "Bytes shown to agents.", "target"),
-		live:      prometheus.NewDesc("regate_sessions", "Open sessions.", []string{"protocol", "target"}, nil),
-		gate:      g,
+		waited: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "regate", Name: "hold_seconds", Help: "How long held requests kept their agents waiting.",
+			Buckets: []float64{0.1, 1, 5, 15, 30, 60, 120, 300, 900, 3600},
+		}, []string{"target"}),
+		live: prometheus.NewDesc("regate_sessions", "Open sessions.", []string{"protocol", "target"}, nil),
+		gate: g,
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, c := range []prometheus.Collector{m.decisions, m.denials, m.held, m.identity, m.rows, m.bytes} {
+	for _, c := range []prometheus.Collector{m.decisions, m.denials, m.held, m.identity, m.rows, m.bytes, m.waited} {
 		c.Describe(ch)
 	}
 	ch <- m.live
@@ -45,7 +50,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
-	for _, c := range []prometheus.Collector{m.decisions, m.denials, m.held, m.identity, m.rows, m.bytes} {
+	for _, c := range []prometheus.Collector{m.decisions, m.denials, m.held, m.identity, m.rows, m.bytes, m.waited} {
 		c.Collect(ch)
 	}
 	type key struct{ protocol, target string }
@@ -64,6 +69,7 @@ func (g *Gate) Collector() prometheus.Collector { return g.metrics }
 // meters are one session's counters.
 type meters struct {
 	allowed, held, rows, bytes prometheus.Counter
+	waited                     prometheus.Observer // seconds
 }
 
 func (m *metrics) session(protocol, target string) meters {
@@ -72,6 +78,7 @@ func (m *metrics) session(protocol, target string) meters {
 		held:    m.held.WithLabelValues(target),
 		rows:    m.rows.WithLabelValues(target),
 		bytes:   m.bytes.WithLabelValues(target),
+		waited:  m.waited.WithLabelValues(target),
 	}
 }
 

@@ -417,6 +417,11 @@ func (g *gateway) registerMetrics(context.Context) error {
 		}),
 		gauge("regate_revocations", "Revocations in force.", func() float64 { return float64(len(g.revocations.List())) }),
 		dependencyGauge{g.dependencies()},
+		gauge("regate_journal_bytes", "What the journal holds that is not archived yet.", func() float64 { used, _ := g.journal.Bytes(); return float64(used) }),
+		gauge("regate_journal_max_bytes", "At how much the journal is full.", func() float64 { _, full := g.journal.Bytes(); return float64(full) }),
+	}
+	if g.recorder != nil {
+		all = append(all, gauge("regate_recorder_waiting_sessions", "Sessions that have ended and are not in the archive yet.", func() float64 { return float64(g.recorder.Waiting()) }))
 	}
 	for _, c := range all {
 		if err := g.metrics.Register(c); err != nil {

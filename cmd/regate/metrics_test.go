@@ -52,6 +52,7 @@ func TestMetricsAndRecord(t *testing.T) {
 		`regate_rows_total{target="shop"} 1`,
 		`regate_bytes_total{target="shop"}`,
 	)
+	checkMetricsPage(t, r.metrics)
 	if err := conn.Close(t.Context()); err != nil {
 		t.Error(err)
 	}

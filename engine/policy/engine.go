@@ -15,6 +15,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/plugins"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	opacache "github.com/open-policy-agent/opa/v1/topdown/cache"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 
 	"github.com/regate-dev/regate/engine/input"
@@ -32,6 +33,7 @@ type Engine struct {
 	current  atomic.Pointer[snapshot]
 	counters counters
 	metrics  []metric
+	took     prometheus.Histogram // seconds of evaluations
 
 	noBundle *Ruling
 
@@ -97,7 +99,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 // prepare is an engine that has not begun to load or to evaluate.
 func prepare(cfg Config) *Engine {
 	e := &Engine{
-		cfg: cfg, log: cfg.Logger, metrics: metrics(), flips: newFlips(),
+		cfg: cfg, log: cfg.Logger, metrics: metrics(), took: newTook(), flips: newFlips(),
 		owners: map[string]string{}, bundles: map[string]*BundleStatus{}, subscribers: map[int]chan struct{}{},
 		shadow:   make(chan shadowJob, shadowQueue),
 		noBundle: &Ruling{Reasons: []Reason{engineReason(ReasonNoBundle)}, Obligations: []Obligation{}, Errors: []string{}},

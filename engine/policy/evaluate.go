@@ -83,6 +83,7 @@ func targetName(d *input.Document) string {
 // such a ruling may differ the next time.
 func (e *Engine) evaluate(ctx context.Context, p *plan, doc *input.Document) (r *Ruling, ok bool) {
 	e.counters.evaluations.Add(1)
+	defer func(start time.Time) { e.took.Observe(time.Since(start).Seconds()) }(time.Now())
 	s := p.snapshot
 	reads := p.reads
 	if e.wholeInput {

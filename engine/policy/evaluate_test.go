@@ -191,7 +191,7 @@ func TestStatusAndMetrics(t *testing.T) {
 	if err := registry.Register(e); err != nil {
 		t.Fatal(err)
 	}
-	if families, err := registry.Gather(); err != nil || len(families) != len(e.metrics) {
+	if families, err := registry.Gather(); err != nil || len(families) != len(e.metrics)+1 {
 		t.Errorf("%d metrics, %v", len(families), err)
 	}
 }

@@ -244,6 +244,13 @@ func (j *Journal) Healthy() error {
 	return nil
 }
 
+// Bytes returns how much the journal holds, and at how much it is full.
+func (j *Journal) Bytes() (used, full int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.used, j.opts.MaxBytes
+}
+
 // setRefusal changes what events are refused with. The caller holds mu.
 func (j *Journal) setRefusal(err error, full bool) {
 	j.refusal, j.full = err, full

@@ -259,6 +259,9 @@ func (r *Recorder) Healthy() error {
 	return nil
 }
 
+// Waiting returns how many sessions have ended and are not in the archive yet.
+func (r *Recorder) Waiting() int64 { return r.waiting.Load() }
+
 func (r *Recorder) setFailure(err error) {
 	if err == nil {
 		if r.failure.Swap(nil) != nil {
