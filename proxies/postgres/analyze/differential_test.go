@@ -97,7 +97,7 @@ func TestAgainstServer(t *testing.T) {
 			if err != nil {
 				return
 			}
-			compareOrigin(t, snap, s, description, origin)
+			compareOrigin(t, snap, s, pg, description, origin)
 		})
 		inTransaction(t, conn, func(pg *pgconn.PgConn) { compareReads(t, snap, s, pg, reads) })
 		inTransaction(t, conn, func(pg *pgconn.PgConn) { compareLocks(t, snap, s, pg, locks) })
@@ -134,7 +134,7 @@ func inTransaction(t *testing.T, conn *pgx.Conn, do func(*pgconn.PgConn)) {
 	}
 }
 
-func compareOrigin(t *testing.T, snap *catalog.Snapshot, s *analyze.Statement, d *pgconn.StatementDescription, c *counts) {
+func compareOrigin(t *testing.T, snap *catalog.Snapshot, s *analyze.Statement, pg *pgconn.PgConn, d *pgconn.StatementDescription, c *counts) {
 	t.Helper()
 	if s.Command == "fetch" || s.Command == "execute" {
 		return
@@ -172,7 +172,7 @@ func compareOrigin(t *testing.T, snap *catalog.Snapshot, s *analyze.Statement, d
 			}
 			continue
 		}
-		rel := snap.RelationByOID(f.TableOID)
+		rel := relation(t, snap, pg, f.TableOID)
 		if rel == nil {
 			wrong("column %q comes from relation %d, which is not in the catalogue", f.Name, f.TableOID)
 			continue
@@ -187,6 +187,9 @@ func compareOrigin(t *testing.T, snap *catalog.Snapshot, s *analyze.Statement, d
 			}
 		}
 		for _, w := range want {
+			if rel.Schema == "pg_temp" && o.Derivation == input.Opaque {
+				break // what is in a temporary table depends on who filled it
+			}
 			if !slices.Contains(o.Sources, w) {
 				wrong("column %q comes from %s, we say %s %v", f.Name, w, o.Derivation, o.Sources)
 			}
@@ -198,6 +201,30 @@ func compareOrigin(t *testing.T, snap *catalog.Snapshot, s *analyze.Statement, d
 			c.exact++
 		}
 	}
+}
+
+// relation looks a relation up in the catalogue, and among the session's
+// temporary ones, which are not in it; nil for an index and its like.
+func relation(t *testing.T, snap *catalog.Snapshot, pg *pgconn.PgConn, oid catalog.OID) *catalog.Relation {
+	t.Helper()
+	if r := snap.RelationByOID(oid); r != nil {
+		return r
+	}
+	if pg.TxStatus() == 'E' {
+		return nil
+	}
+	results, err := pg.Exec(t.Context(), fmt.Sprintf(`SELECT relname, attname, attnum FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON attrelid OPERATOR(pg_catalog.=) c.oid
+		WHERE c.oid OPERATOR(pg_catalog.=) %d AND relpersistence OPERATOR(pg_catalog.=) 't' AND relkind OPERATOR(pg_catalog.<>) 'i' AND attnum OPERATOR(pg_catalog.>) 0 ORDER BY attnum`, oid)).ReadAll()
+	if err != nil || len(results[0].Rows) == 0 {
+		return nil
+	}
+	r := &catalog.Relation{OID: oid, Schema: "pg_temp", Name: string(results[0].Rows[0][0])}
+	for _, row := range results[0].Rows {
+		c := catalog.Column{Name: string(row[1])}
+		fmt.Sscan(string(row[2]), &c.Number)
+		r.Columns = append(r.Columns, c)
+	}
+	return r
 }
 
 // compareReads makes a function of the statement, which is then analysed by
@@ -222,7 +249,7 @@ func compareReads(t *testing.T, snap *catalog.Snapshot, s *analyze.Statement, pg
 		}
 		types = append(types, string(rows[0].Rows[0][0]))
 	}
-	results, err := pg.Exec(ctx, fmt.Sprintf(`CREATE FUNCTION public.regate_probe(%s) RETURNS void LANGUAGE sql BEGIN ATOMIC %s; END;
+	results, err := pg.Exec(ctx, fmt.Sprintf(`CREATE FUNCTION pg_temp.regate_probe(%s) RETURNS void LANGUAGE sql BEGIN ATOMIC %s; END;
 		SELECT DISTINCT refclassid::regclass::text, refobjid::text, refobjsubid::text FROM pg_depend
 		WHERE classid = 'pg_proc'::regclass AND objid = (SELECT max(oid) FROM pg_proc WHERE proname = 'regate_probe')`,
 		strings.Join(types, ", "), s.Text)).ReadAll()
@@ -242,13 +269,16 @@ func compareReads(t *testing.T, snap *catalog.Snapshot, s *analyze.Statement, pg
 		missing := ""
 		switch string(row[0]) {
 		case "pg_class":
-			rel := snap.RelationByOID(oid)
+			rel := relation(t, snap, pg, oid)
 			if rel == nil {
 				missing = fmt.Sprintf("relation %d", oid)
 				break
 			}
 			if strings.Contains(s.Text, "::reg") && sub == 0 {
 				break // a name as a value
+			}
+			if rel.Kind == catalog.Composite {
+				break // a type, which holds nothing
 			}
 			if !slices.Contains(s.Facts.Touched, rel.QualifiedName()) {
 				missing = "relation " + rel.QualifiedName()
@@ -311,7 +341,7 @@ func compareLocks(t *testing.T, snap *catalog.Snapshot, s *analyze.Statement, pg
 	for _, row := range results[0].Rows {
 		var oid catalog.OID
 		fmt.Sscan(string(row[0]), &oid)
-		rel := snap.RelationByOID(oid)
+		rel := relation(t, snap, pg, oid)
 		if rel == nil || rel.Schema == "pg_catalog" || rel.Schema == "information_schema" {
 			continue // an index, or the catalogue's own
 		}

@@ -198,7 +198,7 @@ func TestGeneratedAgainstServer(t *testing.T) {
 				t.Errorf("%s: %v", sql, u)
 			}
 		}
-		compareOrigin(t, snap, s, description, origin)
+		compareOrigin(t, snap, s, pg, description, origin)
 		inTransaction(t, conn, func(pg *pgconn.PgConn) { rows += compareValues(t, s, pg, origin) })
 		if origin.compared%3 == 0 {
 			inTransaction(t, conn, func(pg *pgconn.PgConn) { compareReads(t, snap, s, pg, reads) })

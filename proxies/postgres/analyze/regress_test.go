@@ -6,13 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/regate-dev/regate/proxies/postgres/analyze"
 	"github.com/regate-dev/regate/proxies/postgres/catalog"
@@ -169,14 +167,10 @@ func (r *regress) run(sql, data string) {
 
 func firstWord(sql string) string {
 	fields := strings.FieldsFunc(sql, func(c rune) bool { return c == ' ' || c == '\n' || c == '\t' || c == '(' || c == ';' })
-	for i, f := range fields {
-		if f == "--" || strings.HasPrefix(f, "--") {
-			continue
-		}
-		_ = i
-		return f
+	if len(fields) == 0 {
+		return ""
 	}
-	return ""
+	return fields[0]
 }
 
 // refresh learns what names mean now.
@@ -253,7 +247,7 @@ func (r *regress) compare(sql string) {
 			if s.Complete {
 				r.origin.complete++
 			}
-			compareOrigin(t, r.snap, s, description, &r.origin)
+			compareOrigin(t, r.snap, s, pg, description, &r.origin)
 		}
 	})
 	r.inside(func() { compareReads(t, r.snap, s, pg, &r.reads) })
@@ -392,6 +386,3 @@ func wordAt(text string, i int, word string) bool {
 	return len(text) >= i+len(word) && strings.EqualFold(text[i:i+len(word)], word) &&
 		(i == 0 || !letter(text[i-1])) && (len(text) == i+len(word) || !letter(text[i+len(word)]))
 }
-
-var _ = slices.Contains[[]string]
-var _ *pgconn.PgConn
