@@ -127,6 +127,10 @@ type Request struct {
 	Writes bool
 	// Summary is one line for approvers, e.g. the statement's text.
 	Summary string
+	// NoWait: where a person would have to be asked, the request is put to them
+	// and refused at once with ReasonPending: the proxy's protocol has a way to
+	// tell the agent to come back.
+	NoWait bool
 	// BeforeHold, where it is not nil, is called when a person would have to be
 	// asked, or an approval used: a *Denial from it refuses the request at
 	// once. It may call Peek.
@@ -160,6 +164,8 @@ type Turn struct {
 	doc     *input.Document
 	started time.Time
 	decided *record.Ack
+
+	shows *input.Part // see Found
 
 	account   *usage.Account // nil: nobody asks what is used
 	counted   int64          // 1 when the turn counts as a request

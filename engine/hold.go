@@ -37,6 +37,9 @@ func (s *Session) hold(ctx context.Context, turn *Turn, req *Request) (ticketID 
 	}
 	s.meters.held.Inc()
 	wait := longestWait(turn.Ruling.Approvals)
+	if req.NoWait {
+		wait = 0
+	}
 	s.writer.Append(record.KindHold, record.Hold{
 		Turn: turn.n, Ticket: ticket.ID, Digest: ticket.Digest, WaitNS: int64(wait), Expires: ticket.ExpiresAt.UnixNano(),
 	}.Encode(nil))

@@ -66,8 +66,11 @@ func (t *Turn) Response(ctx context.Context, fields []input.Field) ([]FieldRule,
 func (t *Turn) masks(ctx context.Context, fields []input.Field) ([]policy.Mask, error) {
 	ruling := t.Ruling
 	g := t.sess.gate
-	if g.cfg.Policy.Reads(t.sess.hello.Protocol, "response") {
+	if t.shows != nil || g.cfg.Policy.Reads(t.sess.hello.Protocol, "response") {
 		doc := *t.doc
+		if t.shows != nil {
+			doc.Detail = t.shows
+		}
 		doc.Stage, doc.Time = input.StageResponse, g.cfg.Clock()
 		doc.Response = input.NewPart(describe(fields))
 		t.respend(&doc)

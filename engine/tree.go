@@ -55,6 +55,31 @@ func (t *Turn) Tree(ctx context.Context, fields []input.Field) (*Tree, error) {
 	return NewTree(masks, detect, specs), nil
 }
 
+// Found says what was found in an answer: detail stands at stage "response" for
+// that of the request, and Tree and Response ask policies whatever they read.
+func (t *Turn) Found(detail *input.Part) { t.shows = detail }
+
+// Masks are what the tree was made of.
+func (t *Tree) Masks() []policy.Mask {
+	if t == nil {
+		return nil
+	}
+	return t.masks
+}
+
+// Tree returns the tree of masks of more than one ruling, as where an answer is
+// fetched later than it was asked for. The error is a *Denial.
+func (s *Session) Tree(masks []policy.Mask) (*Tree, error) {
+	if len(masks) == 0 {
+		return nil, nil
+	}
+	detect, specs, err := s.gate.detector(masks)
+	if err != nil {
+		return nil, err
+	}
+	return NewTree(masks, detect, specs), nil
+}
+
 // NewTree returns the tree of some masks. detect looks for the kinds among them;
 // both it and specs are nil where there are none.
 func NewTree(masks []policy.Mask, detect *mask.Detector, specs func(kind string) mask.Spec) *Tree {

@@ -13,7 +13,7 @@ func (g *gateway) openAdmin(ctx context.Context) (err error) {
 		return nil
 	}
 	g.admin, err = console.New(console.Config{
-		Verifier: g.verifier, Revocations: g.revocations, Approvals: g.approvals, Roles: consoleRoles(g.cfg.Admin.Roles),
+		Verifier: g.verifier, Revocations: g.revocations, Approvals: g.approvals, Roles: consoleRoles(g.cfg.Admin.Roles), Tools: g.tools,
 		Dependencies: g.dependencies(), Status: g.status, Sessions: g.liveSessions, Audit: g.audit, Explain: g.explainer(),
 		// Without TLS the API is on loopback alone: whoever asks is on this machine.
 		Metrics: g.metrics, Details: !g.cfg.Admin.TLS.Enabled(), Logger: g.log.WithField("component", "admin"),

@@ -26,6 +26,7 @@ import (
 	"github.com/regate-dev/regate/engine/input"
 	"github.com/regate-dev/regate/engine/labels"
 	"github.com/regate-dev/regate/engine/mask"
+	"github.com/regate-dev/regate/engine/pin"
 	"github.com/regate-dev/regate/engine/policy"
 	"github.com/regate-dev/regate/engine/record"
 	"github.com/regate-dev/regate/engine/state"
@@ -57,6 +58,7 @@ type gateway struct {
 	policy      *policy.Engine
 	approvals   *approval.Desk
 	usage       *usage.Ledger
+	tools       *pin.Store
 	gate        *engine.Gate
 	postgres    *postgres.Server
 	kubernetes  *kubernetes.Server

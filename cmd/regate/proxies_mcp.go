@@ -8,13 +8,14 @@ import (
 
 	"github.com/regate-dev/regate/engine/config"
 	"github.com/regate-dev/regate/engine/input"
+	"github.com/regate-dev/regate/engine/pin"
 	"github.com/regate-dev/regate/proxies/mcp"
 )
 
 // mcpTarget translates one MCP target of the configuration. Its files are read
 // here.
 func mcpTarget(t config.MCPTarget) (mcp.Target, error) {
-	out := mcp.Target{Name: t.Name, Labels: t.Labels, Path: t.Path, Upstream: t.Upstream}
+	out := mcp.Target{Name: t.Name, Labels: t.Labels, Path: t.Path, Upstream: t.Upstream, Pinning: mcp.Pinning(t.Pinning)}
 	var err error
 	if out.TLS, err = httpClientTLS(t.TLS); err != nil {
 		return out, fmt.Errorf("target %q: %w", t.Name, err)
@@ -40,7 +41,7 @@ func mcpTarget(t config.MCPTarget) (mcp.Target, error) {
 	return out, nil
 }
 
-func (g *gateway) openMCP(context.Context) error {
+func (g *gateway) openMCP(ctx context.Context) error {
 	var targets []mcp.Target
 	var errs []error
 	for _, t := range g.cfg.MCP.Targets {
@@ -59,7 +60,23 @@ func (g *gateway) openMCP(context.Context) error {
 	for _, i := range g.cfg.Identity.Issuers {
 		issuers = append(issuers, i.URL)
 	}
+	key, err := maskKey(g.cfg)
+	if err != nil {
+		return err
+	}
+	kv, err := g.state.KV(ctx, pin.Bucket())
+	if err != nil {
+		return err
+	}
+	if g.tools, err = pin.Open(ctx, kv, nil, g.log.WithField("component", "mcp")); err != nil {
+		return err
+	}
+	g.onClose("tools", func(context.Context) error { g.tools.Close(); return nil })
+	if kv, err = g.state.KV(ctx, mcp.TaskBucket()); err != nil {
+		return err
+	}
 	g.mcp, err = mcp.New(mcp.Config{
+		Key: key, Tools: g.tools, Tasks: kv,
 		Gate: g.gate, Keyring: keyring, Targets: targets, Issuers: issuers,
 		Reads:  func(path ...string) bool { return g.policy.Reads(input.MCP, path...) },
 		Logger: g.log.WithField("component", "mcp"),

@@ -30,7 +30,8 @@ type MCPTarget struct {
 	TLS           HTTPClientTLS     `key:"tls" doc:"TLS towards the server"`
 	Networks      []string          `key:"networks" doc:"networks that the server's address may be in, beside public and private ones"`
 	Credential    HTTPCredential    `key:"credential" doc:"what the gateway adds to requests; an agent's own token never is"`
-	ApprovedTools string            `key:"approved_tools" is:"file" doc:"an answer to tools/list, as somebody has approved it: tools of another definition are kept back"`
+	Pinning       string            `key:"pinning" default:"strict" oneof:"strict first_use off" doc:"tools that nobody has approved: kept back; approved as first seen; or left to policies"`
+	ApprovedTools string            `key:"approved_tools" is:"file" doc:"an answer to tools/list, as somebody has approved it, beside what 'regate tools approve' approves"`
 }
 
 func (c *checker) fillMCP() {
@@ -70,6 +71,9 @@ func (c *checker) checkMCP() {
 		c.checkCredential(key+".credential", t.Credential)
 		if t.Credential.CertFile != "" {
 			c.fail(key+".credential.cert_file", IDConflict, "an MCP server's client certificate is under tls", "move it to "+key+".tls.cert_file")
+		}
+		if t.Pinning == "off" && t.ApprovedTools != "" {
+			c.fail(key+".approved_tools", IDNoEffect, "has no effect with pinning: off", "choose strict, or leave it out")
 		}
 		taken := slices.ContainsFunc(c.cfg.Targets, func(o Target) bool { return o.Name == t.Name }) ||
 			slices.ContainsFunc(c.cfg.HTTP.Targets, func(o HTTPTarget) bool { return o.Name == t.Name })

@@ -11,6 +11,7 @@ import (
 
 	"github.com/regate-dev/regate/engine/approval"
 	"github.com/regate-dev/regate/engine/identity"
+	"github.com/regate-dev/regate/engine/pin"
 )
 
 // Config is what a Console is made of.
@@ -19,6 +20,8 @@ type Config struct {
 	Revocations *identity.Revocations
 	Approvals   *approval.Desk
 	Roles       Roles
+	// Tools are the tools of MCP servers; nil: there are none.
+	Tools *pin.Store
 
 	// Dependencies are what /readyz reports: all must be well.
 	Dependencies []Dependency
@@ -51,7 +54,7 @@ type Dependency struct {
 // Event is a change made through the API, for the audit trail.
 type Event struct {
 	Time    time.Time
-	Action  string // approval.approve, approval.deny, revocation.add, revocation.remove
+	Action  string // approval.approve, approval.deny, revocation.add, revocation.remove, tool.approve, tool.withdraw
 	By      string // subject
 	Issuer  string
 	Target  string

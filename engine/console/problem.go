@@ -11,6 +11,7 @@ const (
 	ReasonForbidden   = "console/forbidden"          // the identity lacks the role
 	ReasonDelegated   = "console/delegated"          // an agent's token cannot administer
 	ReasonNotFound    = "console/not-found"          // no such thing
+	ReasonConflict    = "console/conflict"           // it is another by now
 	ReasonMethod      = "console/method-not-allowed" // no such verb here
 	ReasonMalformed   = "console/malformed"          // the body or a parameter is wrong
 	ReasonTooLarge    = "console/too-large"          // the body is too long

@@ -49,6 +49,9 @@ func (c *Console) routes() http.Handler {
 	api("GET /api/v1/revocations", c.listRevocations)
 	api("POST /api/v1/revocations", c.addRevocation)
 	api("DELETE /api/v1/revocations/{key}", c.removeRevocation)
+	api("GET /api/v1/mcp/tools", c.listTools)
+	api("POST /api/v1/mcp/tools/approve", c.approveTool)
+	api("POST /api/v1/mcp/tools/withdraw", c.withdrawTool)
 
 	slots := make(chan struct{}, maxConcurrent)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

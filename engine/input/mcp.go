@@ -55,6 +55,9 @@ type MCPMessage struct {
 	Meta      any       `json:"meta"`      // what else is in the params' _meta; null where there is nothing
 	Responses any       `json:"responses"` // inputResponses: what the client answers a server that asked; null where there are none
 	Tool      MCPTool   `json:"tool"`
+	// Findings are what is hidden in the text of the message, or at stage
+	// "response" of the answer, that a model will read; as in tool.findings.
+	Findings []string `json:"findings"`
 }
 
 // MCPClient is what the client says of itself. It is never verified.

@@ -20,10 +20,14 @@ type told struct {
 	Hint       string   `json:"hint,omitempty"`
 }
 
+func toldOf(d *engine.Denial) told {
+	return told{Reasons: d.Reasons, DecisionID: d.DecisionID, ApprovalID: d.ApprovalID, Hint: d.Hint}
+}
+
 // denied is the answer to a request that is denied. For a tool it is a result,
 // which the model reads and can act on; for all else an error.
 func denied(m *message.Message, d *engine.Denial, modern bool) []byte {
-	more := told{Reasons: d.Reasons, DecisionID: d.DecisionID, ApprovalID: d.ApprovalID, Hint: d.Hint}
+	more := toldOf(d)
 	if m.Method != "tools/call" {
 		return failure(m.ID, codeDenied, d.Message, more)
 	}

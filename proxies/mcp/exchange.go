@@ -14,7 +14,6 @@ import (
 
 	"github.com/regate-dev/regate/engine"
 	"github.com/regate-dev/regate/engine/input"
-	"github.com/regate-dev/regate/engine/policy"
 	httpproxy "github.com/regate-dev/regate/proxies/http"
 	"github.com/regate-dev/regate/proxies/mcp/message"
 )
@@ -32,11 +31,18 @@ type exchange struct {
 	session *engine.Pooled[sessionKey, struct{}]
 	owner   owner
 	ctx     context.Context
+	given   string // the session's id as the agent has it
 	id      string // of the server's session, "" where there is none
 	version string // the session's revision
+	agreed  string // the revision that the server answers initialize with
 	calls   map[string]*call
 	first   *call // whose turn records what belongs to no other
 	scrub   func(io.Reader) io.Reader
+	begun   bool // the answer is a stream, and has begun
+	notices int  // that told of a hold
+
+	state    *sealedState // what the request carries of an earlier round
+	declined bool         // the agent does not want to wait for an approval
 }
 
 // call is a message that was allowed and has not been answered.
@@ -44,6 +50,8 @@ type call struct {
 	m     *message.Message
 	d     *message.Decoded
 	turn  *engine.Turn
+	tree  *engine.Tree
+	task  *taskRecord // of a message on a task
 	rules *rules
 	bytes int64
 	ended bool
@@ -77,13 +85,13 @@ func (x *exchange) serve() {
 	}()
 	x.ctx, x.calls = ctx, map[string]*call{}
 	x.owner = ownerOf(session.Identity().Subject, session.Identity().Actor)
-	if x.id = x.r.Header.Get("Mcp-Session-Id"); x.id != "" {
-		version, ok := x.t.owns(x.id, x.owner)
-		if !ok {
+	if x.given = x.r.Header.Get("Mcp-Session-Id"); x.given != "" {
+		var known sealedSession
+		if err := x.s.seal.open(x.given, &known, "session", x.t.Name, x.owner); err != nil {
 			x.write(http.StatusNotFound, failure("", message.CodeInvalidRequest, "there is no such session", nil))
 			return
 		}
-		x.version = version
+		x.id, x.version = known.ID, known.Version
 	}
 	switch x.r.Method {
 	case http.MethodPost:
@@ -144,8 +152,16 @@ func (x *exchange) post() {
 		x.refuse(err, "")
 		return
 	}
+	if !batch {
+		m, err := x.unseal(list[0])
+		if err != nil {
+			x.refuse(err, list[0].ID)
+			return
+		}
+		list[0], raw = m, m.Raw
+	}
 	for _, m := range list {
-		c, reply, status := x.decide(m, version, batch, false)
+		c, reply, status := x.decide(m, version, batch)
 		if reply != nil {
 			for _, before := range x.calls { // a batch goes as a whole or not at all
 				before.end(engine.Outcome{Code: "mcp/batch-denied", Message: "another message of the batch was denied", Cancelled: true})
@@ -167,62 +183,6 @@ func (x *exchange) post() {
 	x.send(raw)
 }
 
-// decide asks the gate about one message. reply is set where it goes no
-// further.
-func (x *exchange) decide(m *message.Message, version string, batch, toClient bool) (c *call, reply []byte, status int) {
-	known := message.Context{Server: x.t.Name, Transport: "http", Version: version, ToClient: toClient}
-	var tool *message.Tool
-	name := ""
-	if params, ok := m.Params.(map[string]any); ok && m.Method == "tools/call" && !toClient {
-		name, _ = params["name"].(string)
-		tool, known.Tool = x.t.pins.of(name)
-	}
-	d, err := message.Decode(m, known)
-	if err == nil && !batch && !toClient {
-		err = message.CheckHeaders(x.r.Header, m, d)
-	}
-	if err == nil && tool != nil && !batch {
-		err = message.CheckParamHeaders(x.r.Header, tool.Value["inputSchema"], d.Detail.Arguments)
-	}
-	if err != nil {
-		body, status := x.refused(err, m.ID)
-		return nil, body, status
-	}
-	if x.s.reads("action", "secrets") {
-		d.Find(x.s.detect)
-	}
-	asked := gateRequest(d)
-	modern := d.Detail.Era == "modern"
-	if m.Method == "tools/call" && !toClient {
-		if denial := x.t.pins.refuses(name, known.Tool); denial != nil {
-			x.session.Refuse(asked, denial)
-			return nil, denied(m, denial, modern), http.StatusOK
-		}
-	}
-	turn, err := x.session.Request(x.ctx, asked)
-	if err != nil {
-		denial := asDenial(err)
-		if m.Kind != message.Request {
-			return nil, failure("", codeDenied, denial.Message, told{Reasons: denial.Reasons, DecisionID: denial.DecisionID, ApprovalID: denial.ApprovalID}), http.StatusForbidden
-		}
-		return nil, denied(m, denial, modern), http.StatusOK
-	}
-	c = &call{m: m, d: d, turn: turn}
-	if turn.Limit.Rows > 0 {
-		denial := &engine.Denial{Reasons: []string{policy.ReasonUnsupported}, Message: "the policy limits rows, and a message has none", Hint: "Tell the policy's owner.", DecisionID: turn.ID()}
-		c.end(engine.Outcome{Code: denial.Reason(), Message: denial.Message})
-		return nil, denied(m, denial, modern), http.StatusOK
-	}
-	tree, err := turn.Tree(x.ctx, []input.Field{{Name: d.Action.Method, Type: "application/json", Sources: []string{}, Derivation: input.Opaque}})
-	if err != nil {
-		denial := asDenial(err)
-		c.end(engine.Outcome{Code: denial.Reason(), Message: denial.Message})
-		return nil, denied(m, denial, modern), http.StatusOK
-	}
-	c.rules = newRules(x.s.keyring, tree)
-	return c, nil, 0
-}
-
 // bare is a GET or a DELETE: the server's session by itself.
 func (x *exchange) bare() {
 	d := message.Session(x.t.Name, x.version, x.r.Method)
@@ -239,10 +199,7 @@ func (x *exchange) bare() {
 		httpproxy.Deny(x.w, asDenial(err))
 		return
 	}
-	x.first.rules = newRules(x.s.keyring, tree)
-	if x.r.Method == http.MethodDelete {
-		x.t.release(x.id)
-	}
+	x.first.tree, x.first.rules = tree, newRules(x.s.keyring, tree)
 	x.send(nil)
 }
 
@@ -253,27 +210,28 @@ func (x *exchange) refuse(err error, id string) {
 }
 
 func (x *exchange) refused(err error, id string) (body []byte, status int) {
+	d := x.unreadable(err)
 	var refusal *message.Refusal
 	if !errors.As(err, &refusal) {
-		d := asDenial(err)
-		return failure(id, codeDenied, d.Message, told{Reasons: d.Reasons, Hint: d.Hint}), http.StatusForbidden
+		return failure(id, codeDenied, d.Message, toldOf(d)), http.StatusForbidden
 	}
-	d := denialOf(refusal)
-	p := message.Unreadable(x.t.Name, "http", refusal)
-	x.session.Refuse(&engine.Request{Action: p.Action, Resource: p.Resource, Detail: p.Detail, Unknown: p.Unknown, Writes: true, Summary: "unreadable message"}, d)
-	return failure(id, refusal.Code, refusal.Message, told{Reasons: d.Reasons, DecisionID: d.DecisionID, Hint: d.Hint}), http.StatusBadRequest
+	return failure(id, refusal.Code, refusal.Message, toldOf(d)), http.StatusBadRequest
 }
 
-func (x *exchange) write(status int, body []byte) {
-	h := x.w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	x.w.WriteHeader(status)
-	_, _ = x.w.Write(body)
+// unreadable records what is refused before policies are asked.
+func (x *exchange) unreadable(err error) *engine.Denial {
+	var refusal *message.Refusal
+	if !errors.As(err, &refusal) {
+		return asDenial(err)
+	}
+	d := denialOf(refusal)
+	p := message.Unreadable(x.t.Name, x.transport(), refusal)
+	x.session.Refuse(&engine.Request{Action: p.Action, Resource: p.Resource, Detail: p.Detail, Unknown: p.Unknown, Writes: true, Summary: "unreadable message"}, d)
+	return d
 }
 
 // passed are headers of an agent that the server gets.
-var passed = []string{"Mcp-Protocol-Version", "Mcp-Session-Id", "Mcp-Method", "Mcp-Name", "User-Agent"}
+var passed = []string{"Mcp-Protocol-Version", "Mcp-Method", "Mcp-Name", "User-Agent"}
 
 // request is one to the server, with the gateway's credential and without the
 // agent's.
@@ -291,6 +249,9 @@ func (x *exchange) request(ctx context.Context, body []byte) (*http.Request, err
 		if v := x.r.Header.Get(name); v != "" {
 			out.Header.Set(name, v)
 		}
+	}
+	if x.id != "" {
+		out.Header.Set("Mcp-Session-Id", x.id)
 	}
 	if x.r.Method == http.MethodPost {
 		out.Header.Set("Content-Type", "application/json")

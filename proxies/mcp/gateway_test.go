@@ -27,6 +27,7 @@ import (
 	"github.com/regate-dev/regate/engine/identity/identitytest"
 	"github.com/regate-dev/regate/engine/input"
 	"github.com/regate-dev/regate/engine/mask"
+	"github.com/regate-dev/regate/engine/pin"
 	"github.com/regate-dev/regate/engine/policy"
 	"github.com/regate-dev/regate/engine/record"
 	"github.com/regate-dev/regate/engine/state"
@@ -41,6 +42,7 @@ type gateway struct {
 	issuer *identitytest.Issuer
 	url    string
 	desk   *approval.Desk
+	tools  *pin.Store
 	log    *logged
 }
 
@@ -133,12 +135,20 @@ func start(t testing.TB, rego, upstream string, change ...func(*mcp.Target)) *ga
 		Journal: journal, Keyring: keyring, Logger: logger,
 	})
 	must(t, err)
-	target := mcp.Target{Name: "tools", Path: "/mcp/tools", Upstream: upstream}
+	target := mcp.Target{Name: "tools", Path: "/mcp/tools", Upstream: upstream, Pinning: mcp.PinOff}
+	kv, err = st.KV(ctx, pin.Bucket())
+	must(t, err)
+	g.tools, err = pin.Open(ctx, kv, nil, logger)
+	must(t, err)
+	t.Cleanup(g.tools.Close)
+	taskKV, err := st.KV(ctx, mcp.TaskBucket())
+	must(t, err)
 	for _, c := range change {
 		c(&target)
 	}
 	server, err := mcp.New(mcp.Config{
 		Gate: gate, Keyring: keyring, Logger: logger, Targets: []mcp.Target{target}, Issuers: []string{g.issuer.URL},
+		Key: secret, Tools: g.tools, Tasks: taskKV,
 		Reads: func(path ...string) bool { return policies.Reads(input.MCP, path...) },
 	})
 	must(t, err)
@@ -289,7 +299,7 @@ func TestPins(t *testing.T) {
 		tools, err := mcp.ReadTools(raw)
 		must(t, err)
 		delete(tools, "customer")
-		return func(target *mcp.Target) { target.Approved = tools }
+		return func(target *mcp.Target) { target.Approved, target.Pinning = tools, mcp.PinStrict }
 	}
 	approve := approvedFrom(upstream(t, false, "greets"))
 	for name, c := range map[string]struct {
@@ -311,7 +321,8 @@ func TestPins(t *testing.T) {
 				}
 				return text
 			}
-			if got := call("greet"); !strings.Contains(got, mcp.ReasonToolUnseen) {
+			// The gateway itself asks what the tools are, before the agent has.
+			if got := call("greet"); (got == "") != (c.greet == "") || !strings.Contains(got, c.greet) {
 				t.Errorf("before it was listed: %s", got)
 			}
 			list, err := session.ListTools(t.Context(), nil)

@@ -24,8 +24,8 @@ func newRules(keyring *mask.Keyring, tree *engine.Tree) *rules {
 	return &rules{body.NewRules(keyring, tree)}
 }
 
-// withheld is what stands for content that cannot be masked.
-const withheld = "[REDACTED]"
+// redacted is what stands for content that cannot be masked.
+const redacted = "[REDACTED]"
 
 // result masks a result, an error or params, as JSON text. A field mask is
 // applied once to each value: a hash of a hash would be another token.
@@ -89,11 +89,11 @@ func (r *rules) contents(v any) {
 			v["text"] = r.text(text)
 		}
 		if blob, ok := v["blob"].(string); ok && blob != "" {
-			v["blob"] = base64.StdEncoding.EncodeToString([]byte(withheld))
+			v["blob"] = base64.StdEncoding.EncodeToString([]byte(redacted))
 		}
 		if data, ok := v["data"].(string); ok && (v["type"] == "image" || v["type"] == "audio") && data != "" {
 			clear(v)
-			v["type"], v["text"] = "text", withheld
+			v["type"], v["text"] = "text", redacted
 		}
 	}
 }
@@ -107,7 +107,7 @@ func (r *rules) text(s string) string {
 		}
 	}
 	if r.of.Fields() && s != "" {
-		return withheld // it may say anything that a field names
+		return redacted // it may say anything that a field names
 	}
 	return s
 }

@@ -15,12 +15,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/net/netutil"
 
 	"github.com/regate-dev/regate/engine"
 	"github.com/regate-dev/regate/engine/input"
 	"github.com/regate-dev/regate/engine/mask"
+	"github.com/regate-dev/regate/engine/pin"
 	httpproxy "github.com/regate-dev/regate/proxies/http"
 	"github.com/regate-dev/regate/proxies/mcp/message"
 )
@@ -35,6 +37,13 @@ type Config struct {
 	Reads func(path ...string) bool
 	// Issuers are URLs of the authorization servers that agents get tokens from.
 	Issuers []string
+	// Key seals what agents carry for the gateway: 32 bytes or more, the same at
+	// all gateways of a cluster.
+	Key []byte
+	// Tools are what was approved of tools' definitions, Tasks a bucket as of
+	// TaskBucket.
+	Tools *pin.Store
+	Tasks jetstream.KeyValue
 	// MaxSessions bounds open sessions; 0 means 10000.
 	MaxSessions int
 	Logger      logrus.FieldLogger
@@ -50,9 +59,11 @@ type Target struct {
 	Egress   httpproxy.Egress
 	// Credential is added to requests; the agent's own token never is.
 	Credential *httpproxy.Credential
-	// Approved are the definitions of tools that somebody has approved. Tools of
-	// another definition, or of none, are neither listed nor called. Nil demands
-	// nothing.
+	// Pinning says what becomes of tools that nobody has approved; "" is
+	// PinStrict.
+	Pinning Pinning
+	// Approved are definitions of tools that the configuration approves, beside
+	// those that somebody approves later.
 	Approved map[string]*message.Tool
 }
 
@@ -73,8 +84,7 @@ const (
 	idleConn      = 2 * time.Minute
 	maxHeader     = 64 << 10
 	maxAnswer     = 32 << 20 // bytes of one message from a server
-	maxSessionIDs = 10_000
-	maxConns      = 10_000 // of one listener; more wait
+	maxConns      = 10_000   // of one listener; more wait
 )
 
 // sessionKey says which messages are of one session of the gateway.
@@ -93,6 +103,7 @@ type Server struct {
 	targets  []*target
 	sessions *engine.Pool[sessionKey, struct{}]
 	detect   *mask.Detector
+	seal     *sealer
 	log      logrus.FieldLogger
 
 	mu      sync.Mutex
@@ -103,23 +114,23 @@ type Server struct {
 // target is a Target at work.
 type target struct {
 	Target
-	round *http.Transport
+	round http.RoundTripper
+	close func()
 	pins  *pins
-
-	mu    sync.Mutex
-	owned map[string]owner // by the server's session id
+	tasks *tasks
 }
 
-// owner is whose session of the server it is: an id that somebody else has
-// heard of is none of theirs.
+// owner is whose session, request or task of a server it is: what somebody else
+// has heard of is none of theirs.
 type owner struct {
-	subject, issuer, actor string
-	version                string
+	Subject string `json:"subject"`
+	Issuer  string `json:"issuer"`
+	Actor   string `json:"actor,omitempty"`
 }
 
 // New returns a server.
 func New(c Config) (*Server, error) {
-	if c.Gate == nil || c.Keyring == nil || c.Reads == nil {
+	if c.Gate == nil || c.Keyring == nil || c.Reads == nil || c.Tools == nil || c.Tasks == nil {
 		return nil, errors.New("mcp: a part of the configuration is missing")
 	}
 	if c.Logger == nil {
@@ -134,24 +145,39 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	seal, err := newSealer(c.Key)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
-		gate: c.Gate, keyring: c.Keyring, reads: c.Reads, issuers: c.Issuers, log: c.Logger, detect: detect,
+		seal: seal, gate: c.Gate, keyring: c.Keyring, reads: c.Reads, issuers: c.Issuers, log: c.Logger, detect: detect,
 		sessions: engine.NewPool[sessionKey, struct{}](c.MaxSessions, idleTime),
 	}
 	for _, t := range c.Targets {
-		u, err := url.Parse(t.Upstream)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			return nil, fmt.Errorf("target %q: the upstream is no URL", t.Name)
-		}
-		made := &target{Target: t, round: httpproxy.Transport(t.TLS, t.Egress), pins: newPins(t.Approved), owned: map[string]owner{}}
-		if t.Credential != nil {
-			if err := t.Credential.Prepare(made.round); err != nil {
-				return nil, fmt.Errorf("target %q: %w", t.Name, err)
-			}
+		made, err := newTarget(t, c)
+		if err != nil {
+			return nil, fmt.Errorf("target %q: %w", t.Name, err)
 		}
 		s.targets = append(s.targets, made)
 	}
 	return s, nil
+}
+
+func newTarget(t Target, c Config) (*target, error) {
+	if t.Pinning == "" {
+		t.Pinning = PinStrict
+	}
+	made := &target{Target: t, pins: newPins(t, c.Tools), tasks: &tasks{kv: c.Tasks, server: t.Name}}
+	u, err := url.Parse(t.Upstream)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, errors.New("the upstream is no URL")
+	}
+	round := httpproxy.Transport(t.TLS, t.Egress)
+	made.round, made.close = round, round.CloseIdleConnections
+	if t.Credential != nil {
+		return made, t.Credential.Prepare(round)
+	}
+	return made, nil
 }
 
 // ErrClosed is returned by Serve after Shutdown.
@@ -206,7 +232,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 	}
 	wait.Wait()
 	for _, t := range s.targets {
-		t.round.CloseIdleConnections()
+		t.close()
 	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
@@ -287,37 +313,10 @@ func (s *Server) metadata(w http.ResponseWriter, resource string) {
 	})
 }
 
-// claim notes whose session of the server id is.
-func (t *target) claim(id string, o owner) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.owned) >= maxSessionIDs {
-		for old := range t.owned { // any: the server asks its client to begin anew
-			delete(t.owned, old)
-			break
-		}
-	}
-	t.owned[id] = o
-}
-
-// owns returns what is known of a session of the server that is id's.
-func (t *target) owns(id string, o owner) (version string, ok bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	known, ok := t.owned[id]
-	return known.version, ok && known.subject == o.subject && known.issuer == o.issuer && known.actor == o.actor
-}
-
-func (t *target) release(id string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.owned, id)
-}
-
 func ownerOf(subject input.Principal, actor *input.Principal) owner {
-	o := owner{subject: subject.ID, issuer: subject.Issuer}
+	o := owner{Subject: subject.ID, Issuer: subject.Issuer}
 	if actor != nil {
-		o.actor = actor.Issuer + " " + actor.ID
+		o.Actor = actor.Issuer + " " + actor.ID
 	}
 	return o
 }

@@ -47,7 +47,7 @@ func Decode(m *Message, c Context) (*Decoded, error) {
 		Resource: input.MCPResource{Kind: known.kind, Names: []string{}, Server: c.Server, ArgumentNames: []string{}},
 		Detail: input.MCPMessage{
 			Version: c.Version, Transport: c.Transport, Server: c.Server, Method: name, Message: m.Kind, Direction: direction,
-			Client: c.Client, Tool: emptyTool(),
+			Client: c.Client, Tool: emptyTool(), Findings: []string{},
 		},
 		Unknown: slices.Clone(m.Unknown),
 	}
@@ -105,6 +105,9 @@ func readsOnly(annotations any) bool {
 // that have a key of their own in the document: an approval is bound to what
 // is shown.
 var unshown = []string{"progressToken", "traceparent", "tracestate", "baggage", metaVersion, metaClient, metaCapability, "io.modelcontextprotocol/logLevel"}
+
+// ClientMeta are the members of _meta that every modern request has.
+var ClientMeta = []string{metaVersion, metaClient, metaCapability}
 
 // readMeta takes what a modern request says of its client.
 func (d *Decoded) readMeta(params map[string]any) error {
@@ -264,6 +267,34 @@ func (d *Decoded) Find(detect *mask.Detector) {
 	d.Action.Secrets = names(kinds)
 }
 
+// Of says that a message on a task is about a tool's result.
+func (d *Decoded) Of(name string, tool *input.MCPTool) {
+	d.Resource.Tool, d.Detail.Tool.Pin = &name, "unknown"
+	if tool != nil {
+		d.Detail.Tool = *tool
+	}
+	d.Resource.Pin = d.Detail.Tool.Pin
+}
+
+// HiddenIn names what is hidden in the texts of a value, sorted; see Hidden.
+func HiddenIn(v any) []string {
+	seen := map[string]any{}
+	walkText(v, func(s string) {
+		for _, f := range Hidden(s) {
+			seen[f] = nil
+		}
+	})
+	return names(seen)
+}
+
+// Answered is the message's part at stage "response": what was found in the
+// answer stands for what was found in the request.
+func (d *Decoded) Answered(findings []string) *input.Part {
+	detail := d.Detail
+	detail.Findings = findings
+	return input.NewPart(detail)
+}
+
 // names are the keys of an object, sorted.
 func names(object map[string]any) []string {
 	list := slices.AppendSeq([]string{}, maps.Keys(object))
@@ -299,6 +330,8 @@ func (d *Decoded) Item(name string, tool *input.MCPTool) *Decoded {
 		}
 	case "prompt":
 		item.Resource.Prompt = &name
+	case "task":
+		item.Resource.Task = &name
 	case "resource":
 		item.Resource.URI = &name
 		if scheme, _, ok := strings.Cut(name, ":"); ok {
@@ -316,7 +349,7 @@ func Connecting(server, transport string) Parts {
 		Resource: input.MCPResource{Kind: "server", Names: []string{server}, Server: server, ArgumentNames: []string{}},
 		Detail: input.MCPMessage{
 			Era: "unknown", Version: VersionUnknown, Transport: transport, Server: server, Message: "none", Direction: "to_server",
-			Client: input.MCPClient{Capabilities: []string{}}, Tool: emptyTool(),
+			Client: input.MCPClient{Capabilities: []string{}}, Tool: emptyTool(), Findings: []string{},
 		},
 	}
 	return d.Parts()
@@ -373,7 +406,7 @@ func Session(server, version, httpMethod string) *Decoded {
 		Resource: input.MCPResource{Kind: "server", Names: []string{server}, Server: server, ArgumentNames: []string{}},
 		Detail: input.MCPMessage{
 			Era: Era(version), Version: version, Transport: "http", Server: server, Method: httpMethod, Message: "none", Direction: "to_server",
-			Client: input.MCPClient{Capabilities: []string{}}, Tool: emptyTool(),
+			Client: input.MCPClient{Capabilities: []string{}}, Tool: emptyTool(), Findings: []string{},
 		},
 	}
 }

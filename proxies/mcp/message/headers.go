@@ -49,6 +49,11 @@ func CheckHeaders(h http.Header, m *Message, d *Decoded) error {
 	return agree(h, headerName, name, required)
 }
 
+// IsParamHeader reports whether a header carries an argument.
+func IsParamHeader(name string) bool {
+	return strings.HasPrefix(http.CanonicalHeaderKey(name), headerParam)
+}
+
 func agree(h http.Header, name, want string, required bool) error {
 	got := h.Get(name)
 	if got == "" {

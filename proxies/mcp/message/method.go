@@ -39,17 +39,18 @@ var methods = map[string]method{
 	"elicitation/create":     {verb: "elicit", kind: "server", toClient: true, writes: true},
 	"roots/list":             {verb: "roots", kind: "server", toClient: true},
 
-	"notifications/initialized":            {verb: "notify", kind: "server", notice: true},
-	"notifications/cancelled":              {verb: "cancel", kind: "server", notice: true},
-	"notifications/progress":               {verb: "notify", kind: "server", notice: true},
-	"notifications/roots/list_changed":     {verb: "notify", kind: "server", notice: true},
-	"notifications/message":                {verb: "notify", kind: "server", notice: true, toClient: true},
-	"notifications/tools/list_changed":     {verb: "notify", kind: "server", notice: true, toClient: true},
-	"notifications/prompts/list_changed":   {verb: "notify", kind: "server", notice: true, toClient: true},
-	"notifications/resources/list_changed": {verb: "notify", kind: "server", notice: true, toClient: true},
-	"notifications/resources/updated":      {verb: "notify", kind: "server", notice: true, toClient: true},
-	"notifications/elicitation/complete":   {verb: "notify", kind: "server", notice: true, toClient: true},
-	"notifications/tasks/status":           {verb: "notify", kind: "server", notice: true, toClient: true},
+	"notifications/initialized":                {verb: "notify", kind: "server", notice: true},
+	"notifications/cancelled":                  {verb: "cancel", kind: "server", notice: true},
+	"notifications/progress":                   {verb: "notify", kind: "server", notice: true},
+	"notifications/roots/list_changed":         {verb: "notify", kind: "server", notice: true},
+	"notifications/message":                    {verb: "notify", kind: "server", notice: true, toClient: true},
+	"notifications/tools/list_changed":         {verb: "notify", kind: "server", notice: true, toClient: true},
+	"notifications/prompts/list_changed":       {verb: "notify", kind: "server", notice: true, toClient: true},
+	"notifications/resources/list_changed":     {verb: "notify", kind: "server", notice: true, toClient: true},
+	"notifications/resources/updated":          {verb: "notify", kind: "server", notice: true, toClient: true},
+	"notifications/elicitation/complete":       {verb: "notify", kind: "server", notice: true, toClient: true},
+	"notifications/subscriptions/acknowledged": {verb: "notify", kind: "server", notice: true, toClient: true},
+	"notifications/tasks/status":               {verb: "notify", kind: "server", notice: true, toClient: true},
 }
 
 // Lists maps the methods whose results are lists to the list's name and to the
@@ -59,4 +60,5 @@ var Lists = map[string]struct{ Items, Name string }{
 	"resources/list":           {"resources", "uri"},
 	"resources/templates/list": {"resourceTemplates", "uriTemplate"},
 	"prompts/list":             {"prompts", "name"},
+	"tasks/list":               {"tasks", "taskId"},
 }

@@ -22,6 +22,8 @@ type Tool struct {
 	Annotations any
 	Findings    []string // see Hidden, over every text of the definition
 	Value       map[string]any
+
+	schema schema
 }
 
 // ReadTool reads one tool of a list. Its digest covers all of it: not only what
@@ -46,17 +48,7 @@ func ReadTool(raw []byte) (*Tool, error) {
 	}
 	t := &Tool{Name: name, Canonical: canonical, Digest: input.Digest(sha256.Sum256(canonical)).String(), Value: object, Annotations: object["annotations"]}
 	t.Description, _ = object["description"].(string)
-	seen := map[string]bool{}
-	walkText(object, func(s string) {
-		for _, f := range Hidden(s) {
-			seen[f] = true
-		}
-	})
-	t.Findings = []string{}
-	for f := range seen {
-		t.Findings = append(t.Findings, f)
-	}
-	slices.Sort(t.Findings)
+	t.Findings = HiddenIn(object)
 	return t, nil
 }
 

@@ -13,6 +13,9 @@ const (
 	ReasonVersion   = "mcp/unsupported-version" // a revision that regate does not know
 	ReasonURI       = "mcp/resource-uri"        // a resource's URI that can be read in two ways
 	ReasonTooLarge  = "mcp/message-too-large"   // longer than the bounds
+	ReasonArguments = "mcp/arguments"           // arguments that do not fit the tool's input schema
+	ReasonState     = "mcp/request-state"       // a requestState that the gateway did not give for this request
+	ReasonTask      = "mcp/foreign-task"        // a task that nobody, or somebody else, began here
 )
 
 // Error codes of JSON-RPC and MCP.
@@ -39,7 +42,7 @@ func (r *Refusal) Error() string { return fmt.Sprintf("%s (%s)", r.Message, r.Re
 func refuse(reason, format string, args ...any) *Refusal {
 	code := CodeInvalidRequest
 	switch reason {
-	case ReasonParams, ReasonURI:
+	case ReasonParams, ReasonURI, ReasonArguments, ReasonState, ReasonTask:
 		code = CodeInvalidParams
 	case ReasonMethod:
 		code = CodeMethodNotFound
@@ -50,6 +53,9 @@ func refuse(reason, format string, args ...any) *Refusal {
 	}
 	return &Refusal{Reason: reason, Code: code, Message: fmt.Sprintf(format, args...)}
 }
+
+// Refuse returns a refusal.
+func Refuse(reason, format string, args ...any) *Refusal { return refuse(reason, format, args...) }
 
 // NoBatch refuses a batch in a revision that has none.
 func NoBatch(version string) *Refusal {
