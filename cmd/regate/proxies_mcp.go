@@ -15,7 +15,14 @@ import (
 // mcpTarget translates one MCP target of the configuration. Its files are read
 // here.
 func mcpTarget(t config.MCPTarget) (mcp.Target, error) {
-	out := mcp.Target{Name: t.Name, Labels: t.Labels, Path: t.Path, Upstream: t.Upstream, Pinning: mcp.Pinning(t.Pinning)}
+	out := mcp.Target{Name: t.Name, Labels: t.Labels, Path: t.Path, Upstream: t.Upstream, Pinning: mcp.Pinning(t.Pinning), Command: t.Command, Dir: t.Dir}
+	out.Env = func() ([]string, error) {
+		var env []string
+		for _, v := range t.Env {
+			env = append(env, v.Name+"="+v.Value.Reveal())
+		}
+		return env, nil
+	}
 	var err error
 	if out.TLS, err = httpClientTLS(t.TLS); err != nil {
 		return out, fmt.Errorf("target %q: %w", t.Name, err)

@@ -26,12 +26,21 @@ type MCPTarget struct {
 	Name          string            `key:"name" required:"true" is:"name" doc:"name in policies, records and revocations"`
 	Labels        map[string]string `key:"labels" doc:"input.target.labels"`
 	Path          string            `key:"path" doc:"where agents find it; default: /mcp/ and the name"`
-	Upstream      string            `key:"upstream" required:"true" doc:"the server's endpoint: https://tools.example.com/mcp"`
+	Upstream      string            `key:"upstream" doc:"the server's endpoint: https://tools.example.com/mcp"`
+	Command       []string          `key:"command" doc:"instead: program and arguments of a server on standard input and output, one process for each session of an agent"`
+	Dir           string            `key:"dir" is:"dir" doc:"its working folder"`
+	Env           []MCPVariable     `key:"env" doc:"what it gets beside PATH, HOME, LANG and TMPDIR"`
 	TLS           HTTPClientTLS     `key:"tls" doc:"TLS towards the server"`
 	Networks      []string          `key:"networks" doc:"networks that the server's address may be in, beside public and private ones"`
 	Credential    HTTPCredential    `key:"credential" doc:"what the gateway adds to requests; an agent's own token never is"`
 	Pinning       string            `key:"pinning" default:"strict" oneof:"strict first_use off" doc:"tools that nobody has approved: kept back; approved as first seen; or left to policies"`
 	ApprovedTools string            `key:"approved_tools" is:"file" doc:"an answer to tools/list, as somebody has approved it, beside what 'regate tools approve' approves"`
+}
+
+// MCPVariable is one variable of a server's environment.
+type MCPVariable struct {
+	Name  string `key:"name" required:"true" doc:"name of the variable"`
+	Value Secret `key:"value" required:"true" doc:"env:NAME, file:/path, or the value itself"`
 }
 
 func (c *checker) fillMCP() {
@@ -54,15 +63,43 @@ func (c *checker) fillMCP() {
 	}
 }
 
+// checkMCPServer wants an endpoint or a command, and nothing that only the other
+// one uses.
+func (c *checker) checkMCPServer(key string, t MCPTarget) {
+	switch {
+	case t.Upstream == "" && len(t.Command) == 0:
+		c.fail(key+".upstream", IDMissing, "there is no server", "give upstream or command")
+		return
+	case t.Upstream != "" && len(t.Command) > 0:
+		c.fail(key+".command", IDConflict, "the server is given twice", "keep upstream or command")
+		return
+	case t.Upstream != "":
+		c.checkUpstream(key+".upstream", t.Upstream)
+		if len(t.Env) > 0 || t.Dir != "" {
+			c.fail(key+".env", IDNoEffect, "has no effect without command", "remove it")
+		}
+		return
+	}
+	if t.Command[0] == "" {
+		c.fail(key+".command", IDInvalid, "the program has no name", "")
+	}
+	if t.Credential.IsSet() || len(t.Networks) > 0 {
+		c.fail(key+".credential", IDNoEffect, "has no effect with command", "give it to the server by env")
+	}
+	for i, v := range t.Env {
+		if strings.ContainsAny(v.Name, "=\x00") {
+			c.fail(fmt.Sprintf("%s.env[%d].name", key, i), IDInvalid, fmt.Sprintf("%q is no name of a variable", v.Name), "")
+		}
+	}
+}
+
 func (c *checker) checkMCP() {
 	m := c.cfg.MCP
 	var names, paths []string
 	for i, t := range m.Targets {
 		key := fmt.Sprintf("mcp.targets[%d]", i)
 		names, paths = append(names, t.Name), append(paths, t.Path)
-		if t.Upstream != "" {
-			c.checkUpstream(key+".upstream", t.Upstream)
-		}
+		c.checkMCPServer(key, t)
 		if !strings.HasPrefix(t.Path, "/") || len(t.Path) < 2 || strings.ContainsAny(t.Path, "%?#;\\ ") || strings.Contains(t.Path, "//") || strings.HasPrefix(t.Path, "/.well-known/") {
 			c.fail(key+".path", IDInvalid, fmt.Sprintf("%q is not a path", t.Path), "such as /mcp/files")
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/regate-dev/regate/engine/input"
 	httpproxy "github.com/regate-dev/regate/proxies/http"
 	"github.com/regate-dev/regate/proxies/mcp/message"
+	"github.com/regate-dev/regate/proxies/mcp/stdio"
 )
 
 // exchange is one HTTP request of an agent: a POST with a message, a GET for
@@ -236,6 +237,9 @@ var passed = []string{"Mcp-Protocol-Version", "Mcp-Method", "Mcp-Name", "User-Ag
 // request is one to the server, with the gateway's credential and without the
 // agent's.
 func (x *exchange) request(ctx context.Context, body []byte) (*http.Request, error) {
+	if len(x.t.Command) > 0 {
+		ctx = stdio.WithOwner(ctx, string(bound("process", x.t.Name, x.owner)))
+	}
 	out, err := http.NewRequestWithContext(ctx, x.r.Method, x.t.Upstream, bytes.NewReader(body))
 	if err != nil {
 		return nil, err

@@ -25,6 +25,7 @@ import (
 	"github.com/regate-dev/regate/engine/pin"
 	httpproxy "github.com/regate-dev/regate/proxies/http"
 	"github.com/regate-dev/regate/proxies/mcp/message"
+	"github.com/regate-dev/regate/proxies/mcp/stdio"
 )
 
 // Config is what a Server needs. Gate, Keyring, Reads and Targets are required.
@@ -54,9 +55,15 @@ type Target struct {
 	Name     string
 	Labels   map[string]string
 	Path     string // where agents find it: "/mcp/files"
-	Upstream string // the server's endpoint
-	TLS      *tls.Config
-	Egress   httpproxy.Egress
+	Upstream string // the server's endpoint; "" where Command is given
+	// Command is a server that the gateway starts, which speaks over standard
+	// input and output; Dir its working folder, and Env what it gets beside PATH,
+	// HOME, LANG and TMPDIR.
+	Command []string
+	Dir     string
+	Env     func() ([]string, error)
+	TLS     *tls.Config
+	Egress  httpproxy.Egress
 	// Credential is added to requests; the agent's own token never is.
 	Credential *httpproxy.Credential
 	// Pinning says what becomes of tools that nobody has approved; "" is
@@ -168,6 +175,12 @@ func newTarget(t Target, c Config) (*target, error) {
 		t.Pinning = PinStrict
 	}
 	made := &target{Target: t, pins: newPins(t, c.Tools), tasks: &tasks{kv: c.Tasks, server: t.Name}}
+	if len(t.Command) > 0 {
+		made.Upstream = "http://stdio.invalid/"
+		round := stdio.New(stdio.Options{Command: t.Command, Dir: t.Dir, Env: t.Env, Log: c.Logger.WithField("target", t.Name)})
+		made.round, made.close = round, round.Close
+		return made, nil
+	}
 	u, err := url.Parse(t.Upstream)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, errors.New("the upstream is no URL")

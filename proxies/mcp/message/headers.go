@@ -24,7 +24,7 @@ func CheckHeaders(h http.Header, m *Message, d *Decoded) error {
 	switch {
 	case version != "" && !Known(version):
 		return refuse(ReasonVersion, "the revision %q is not one that regate knows", clip(version))
-	case inMeta != "" && version != inMeta, Era(version) == "modern" && version != inMeta:
+	case inMeta != "" && version != inMeta, Era(version) == "modern" && version != inMeta && m.Kind == Request:
 		return refuse(ReasonHeader, "the header %s and the message name different revisions", headerVersion)
 	case modern && version == "":
 		return refuse(ReasonHeader, "the header %s is missing", headerVersion)

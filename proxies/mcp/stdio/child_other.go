@@ -1,0 +1,7 @@
+//go:build !linux
+
+package stdio
+
+import "syscall"
+
+func childAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
