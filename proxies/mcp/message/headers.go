@@ -106,22 +106,12 @@ func checkProperties(h http.Header, schema, args map[string]any, left map[string
 	}
 	for name, p := range properties {
 		property, _ := p.(map[string]any)
-		value, there := args[name]
+		value := args[name]
 		if header, ok := property["x-mcp-header"].(string); ok && header != "" {
 			key := http.CanonicalHeaderKey(headerParam + header)
 			delete(left, key)
 			got := h.Get(key)
-			want := ""
-			switch v := value.(type) {
-			case string:
-				want = v
-			case bool:
-				want = strconv.FormatBool(v)
-			case json.Number:
-				want = v.String()
-			default:
-				there = false
-			}
+			want, there := scalar(value)
 			if !there {
 				if got != "" {
 					return refuse(ReasonHeader, "the header %s is there, and its argument is not", key)
@@ -141,4 +131,65 @@ func checkProperties(h http.Header, schema, args map[string]any, left map[string
 		}
 	}
 	return nil
+}
+
+// SetHeaders copies into headers what the modern era wants there of a message:
+// its revision, method, name, and the arguments that the tool's input schema
+// names. Messages of the legacy era have none.
+func SetHeaders(h http.Header, m *Message, schema any) {
+	params, _ := m.Params.(map[string]any)
+	meta, _ := params["_meta"].(map[string]any)
+	version, _ := meta[metaVersion].(string)
+	if Era(version) != "modern" || m.Kind == Response {
+		return
+	}
+	h.Set(headerVersion, version)
+	h.Set(headerMethod, m.Method)
+	if name, ok := params[methods[m.Method].name].(string); ok && name != "" {
+		h.Set(headerName, headerValue(name))
+	}
+	setParams(h, schema, params["arguments"], 0)
+}
+
+func setParams(h http.Header, schema, arguments any, depth int) {
+	object, _ := schema.(map[string]any)
+	properties, _ := object["properties"].(map[string]any)
+	args, _ := arguments.(map[string]any)
+	if depth > 10 || args == nil {
+		return
+	}
+	for name, p := range properties {
+		property, _ := p.(map[string]any)
+		if header, ok := property["x-mcp-header"].(string); ok && header != "" {
+			if text, ok := scalar(args[name]); ok {
+				h.Set(headerParam+header, headerValue(text))
+			}
+		}
+		setParams(h, property, args[name], depth+1)
+	}
+}
+
+// scalar is an argument as a header has it.
+func scalar(v any) (string, bool) {
+	switch v := v.(type) {
+	case string:
+		return v, true
+	case bool:
+		return strconv.FormatBool(v), true
+	case json.Number:
+		return v.String(), true
+	}
+	return "", false
+}
+
+// headerValue is text in the form that carries what a header cannot.
+func headerValue(text string) string {
+	plain := text == strings.TrimSpace(text) && !strings.HasPrefix(text, base64Begin)
+	for i := range len(text) {
+		plain = plain && text[i] >= ' ' && text[i] < 0x7f
+	}
+	if plain {
+		return text
+	}
+	return base64Begin + base64.StdEncoding.EncodeToString([]byte(text)) + base64End
 }
