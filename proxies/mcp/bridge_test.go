@@ -63,7 +63,7 @@ func TestBridge(t *testing.T) {
 			if text := said(t, got, err); !got.IsError || !strings.Contains(text, "test/eve") {
 				t.Error(text)
 			}
-			if _, err := session.ReadResource(t.Context(), &sdk.ReadResourceParams{URI: "file:///a"}); err == nil || !strings.Contains(err.Error(), "no-allow") && !strings.Contains(err.Error(), "no allow") && !strings.Contains(err.Error(), "denied") {
+			if _, err := session.ReadResource(t.Context(), &sdk.ReadResourceParams{URI: "file:///a"}); err == nil || !strings.Contains(err.Error(), "no policy allows this") {
 				t.Errorf("%v", err)
 			}
 		})
