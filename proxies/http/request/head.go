@@ -53,10 +53,7 @@ func CheckHead(head []byte) (Framing, error) {
 	}
 	switch { // net/http shows no Host header where the target names a host
 	case len(hosts) != 1:
-	case parts[0] == "CONNECT":
-		if !agree("https", parts[1], hosts[0]) {
-			return f, refuse(ReasonMisdirected, "Send the same host in both.", "CONNECT and its Host header name different hosts")
-		}
+	case parts[0] == "CONNECT": // its Host goes nowhere; clients leave it out, or name the proxy there
 	case strings.Contains(parts[1], "://") && !strings.HasPrefix(parts[1], "/"):
 		scheme, rest, _ := strings.Cut(parts[1], "://")
 		authority, _, _ := strings.Cut(rest, "/")
@@ -68,7 +65,7 @@ func CheckHead(head []byte) (Framing, error) {
 	switch {
 	case len(hosts) > 1:
 		return f, refuse(ReasonHost, "Send one Host header.", "there are %d Host headers", len(hosts))
-	case len(hosts) == 0:
+	case len(hosts) == 0 && parts[0] != "CONNECT":
 		return f, refuse(ReasonHost, "Send one Host header.", "the request names no host")
 	case len(lengths) > 0 && len(codings) > 0:
 		return f, refuse(ReasonFraming, "Send one of them.", "both Content-Length and Transfer-Encoding say how long the body is")
