@@ -45,6 +45,7 @@ lint: $(TOOLS)/staticcheck $(TOOLS)/govulncheck $(TOOLS)/opa ## check formatting
 	$(TOOLS)/staticcheck ./...
 	.ci/lint-policies $(TOOLS)/opa
 	go run -buildvcs=false ./cmd/regate policy test --coverage --threshold 100 policies bundles/demo
+	go run -buildvcs=false ./cmd/regate policy test --coverage --threshold 100 policies bundles/demo-http
 	.ci/vulncheck $(TOOLS)/govulncheck
 
 .PHONY: bench
@@ -58,6 +59,11 @@ bench: build $(TOOLS)/opa ## pgbench direct, through pgbouncer and through regat
 demo: ## show regate at work, with PostgreSQL; KEEP=1 leaves it running
 	@.ci/setup compiler postgres
 	@$(MAKE) --no-print-directory play-postgres
+
+.PHONY: demo-http
+demo-http: ## the same with an HTTP API, by reverse and forward proxy
+	@.ci/setup compiler node npm
+	@$(MAKE) --no-print-directory play-http
 
 # One of the shows of cmd/demo, when what it needs is installed.
 play-%:

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestDemo builds regate and runs the whole demo: an agent, a database, an
-// issuer and the gateway, each a process of its own.
+// TestDemo builds regate and runs the whole shows: an agent, what is behind the
+// gateway, an issuer and the gateway, each a process of its own.
 func TestDemo(t *testing.T) {
 	t.Chdir(filepath.Join("..", ".."))
 	dir := t.TempDir()
@@ -18,12 +18,16 @@ func TestDemo(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", regate, "./cmd/regate").CombinedOutput(); err != nil {
 		t.Fatalf("build regate: %v\n%s", err, out)
 	}
-	var seen strings.Builder
-	if status := run(t.Context(), newScreen(&seen), &postgresShow{}, filepath.Join(dir, "demo"), regate, false); status != 0 {
-		t.Fatalf("status %d\n%s", status, seen.String())
-	}
-	if n := strings.Count(seen.String(), "✓"); n != 9 {
-		t.Errorf("%d checks\n%s", n, seen.String())
+	for name, checks := range map[string]int{"postgres": 9, "http": 7} {
+		t.Run(name, func(t *testing.T) {
+			var seen strings.Builder
+			if status := run(t.Context(), newScreen(&seen), shows[name](), filepath.Join(dir, name), regate, false); status != 0 {
+				t.Fatalf("status %d\n%s", status, seen.String())
+			}
+			if n := strings.Count(seen.String(), "✓"); n != checks {
+				t.Errorf("%d checks\n%s", n, seen.String())
+			}
+		})
 	}
 }
 

@@ -34,6 +34,7 @@ type show interface {
 
 // shows are the demonstrations by name.
 var shows = map[string]func() show{
+	"http":     func() show { return &httpShow{} },
 	"postgres": func() show { return &postgresShow{} },
 }
 
