@@ -49,8 +49,8 @@ lint: $(TOOLS)/staticcheck $(TOOLS)/govulncheck $(TOOLS)/opa ## check formatting
 	.ci/vulncheck $(TOOLS)/govulncheck
 
 .PHONY: bench
-bench: build $(TOOLS)/opa ## pgbench direct, through pgbouncer and through regate; policies; writes build/bench.json
-	@.ci/setup compiler postgres pgbouncer
+bench: build $(TOOLS)/opa ## pgbench direct, through pgbouncer and through regate; HTTP before nginx and others; policies; writes build/bench.json
+	@.ci/setup compiler postgres pgbouncer httpproxies
 	@mkdir -p build
 	go build -trimpath -buildvcs=false -o build/bin/bench ./cmd/bench
 	build/bin/bench $(BENCH)

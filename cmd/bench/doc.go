@@ -1,7 +1,9 @@
 // Command bench measures regate against PostgreSQL itself and against
 // pgbouncer, in one run and in turn, so that the ratios hold on a machine whose
-// speed drifts; and policies against OPA as a library and as a server.
-// `make bench` runs it; it needs bin/regate, PostgreSQL, pgbouncer and, for the
+// speed drifts; and policies against OPA as a library and as a server;
+// and HTTP against nginx, haproxy, goproxy's own interception and mitmproxy, each on
+// one core.
+// `make bench` runs it; it needs bin/regate, PostgreSQL, pgbouncer, nginx, haproxy, mitmproxy and, for the
 // policies, build/tools/opa.
 //
 // It prints a table and writes build/bench.json: a list of

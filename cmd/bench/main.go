@@ -47,10 +47,15 @@ func main() {
 	flag.IntVar(&o.idle, "idle", 500, "idle sessions for the memory figure")
 	flag.StringVar(&o.modes, "modes", "simple,prepared", "pgbench's query modes")
 	flag.StringVar(&o.clients, "clients", "1,8,32", "numbers of pgbench's clients")
-	flag.StringVar(&o.only, "only", "idle,pgbench,large,policy", "what to measure")
+	flag.StringVar(&o.only, "only", "idle,pgbench,large,http,policy", "what to measure")
 	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of the gateway")
 	flag.StringVar(&o.opa, "opa", "build/tools/opa", "stock opa, for the policies")
+	goproxy := flag.String("goproxy", "", "serve goproxy's own interception, for -only http: FOLDER,CERTIFICATE,ADDRESS")
 	flag.Parse()
+	if *goproxy != "" {
+		fmt.Fprintln(os.Stderr, "bench:", serveGoproxy(*goproxy))
+		os.Exit(1)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, o); err != nil {
@@ -70,12 +75,19 @@ type figure struct {
 func run(ctx context.Context, o options) error {
 	wanted := strings.Split(o.only, ",")
 	var figures []figure
-	if slices.ContainsFunc(wanted, func(part string) bool { return part != "policy" }) {
+	if slices.ContainsFunc(wanted, func(part string) bool { return part != "policy" && part != "http" }) {
 		measured, err := withServers(ctx, o, wanted)
 		if err != nil {
 			return err
 		}
 		figures = measured
+	}
+	if slices.Contains(wanted, "http") {
+		measured, err := httpFigures(ctx, o)
+		if err != nil {
+			return err
+		}
+		figures = append(figures, measured...)
 	}
 	if slices.Contains(wanted, "policy") {
 		measured, err := policies(ctx, o)

@@ -49,7 +49,9 @@ func (s *servers) stop() {
 			<-done
 		}
 	}
-	_ = s.cluster.Stop()
+	if s.cluster != nil {
+		_ = s.cluster.Stop()
+	}
 }
 
 func startAll(ctx context.Context, o options) (_ *servers, err error) {

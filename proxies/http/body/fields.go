@@ -26,6 +26,7 @@ type Rules struct {
 
 	// Reused from value to value.
 	plain, masked []byte
+	known         map[string]engine.FieldRule // by the one field that reaches a value
 }
 
 // place is a step of the paths of fields.
@@ -63,6 +64,22 @@ func NewRules(keyring *mask.Keyring, tree Masks) *Rules {
 // cannot be shown then.
 func (r *Rules) Fields() bool { return len(r.tree.Fields()) > 0 }
 
+// rule is how a value is shown that fields reach.
+func (r *Rules) rule(reached []string) engine.FieldRule {
+	if len(reached) != 1 {
+		return r.tree.Rule(reached...)
+	}
+	rule, ok := r.known[reached[0]]
+	if !ok {
+		rule = r.tree.Rule(reached...)
+		if r.known == nil {
+			r.known = map[string]engine.FieldRule{}
+		}
+		r.known[reached[0]] = rule
+	}
+	return rule
+}
+
 // under returns what is known below the member name of p, and the fields that
 // reach it.
 func (r *Rules) under(p *place, name string) (next *place, reached []string) {
@@ -72,7 +89,9 @@ func (r *Rules) under(p *place, name string) (next *place, reached []string) {
 		}
 	}
 	if len(r.names) > 0 {
-		if more := r.names[strings.ToLower(name)]; len(more) > 0 {
+		if more := r.names[strings.ToLower(name)]; len(more) > 0 && len(reached) == 0 {
+			reached = more
+		} else if len(more) > 0 {
 			reached = append(reached[:len(reached):len(reached)], more...)
 		}
 	}

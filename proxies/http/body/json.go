@@ -77,6 +77,9 @@ func (r *Rules) walk(w *window, write func([]byte) error, done func() error) err
 		if err := j.value(r.paths, nil, 0, false); err != nil {
 			return j.failed(err)
 		}
+		if err := j.flush(); err != nil {
+			return err
+		}
 		if err := done(); err != nil {
 			return err
 		}
@@ -108,8 +111,20 @@ func (j *walker) failed(err error) error {
 	return err
 }
 
-// pass writes everything up to where the decoder is.
+// piece is how much is written at once of what passes, in bytes.
+const piece = 8 << 10
+
+// pass lets everything up to where the decoder is through. It is written when
+// there is enough of it, or something else has to be.
 func (j *walker) pass() error {
+	if j.d.InputOffset()-j.w.base < piece {
+		return nil
+	}
+	return j.flush()
+}
+
+// flush writes everything up to where the decoder is.
+func (j *walker) flush() error {
 	offset := j.d.InputOffset()
 	if err := j.write(j.w.upTo(offset)); err != nil {
 		return err
@@ -247,7 +262,7 @@ func (j *walker) name(raw, name []byte) error {
 func (j *walker) scalar(raw []byte, reached []string) error {
 	rule := j.rules.rest
 	if len(reached) > 0 {
-		rule = j.rules.tree.Rule(reached...)
+		rule = j.rules.rule(reached)
 	}
 	out, changed, err := j.rules.scalar(raw, rule)
 	if err != nil {
