@@ -65,6 +65,11 @@ demo-http: ## the same with an HTTP API, by reverse and forward proxy
 	@.ci/setup compiler node npm
 	@$(MAKE) --no-print-directory play-http
 
+.PHONY: demo-mcp
+demo-mcp: ## show regate at work with MCP servers of others
+	@.ci/setup compiler node npm
+	@$(MAKE) --no-print-directory play-mcp
+
 # One of the shows of cmd/demo, when what it needs is installed.
 play-%:
 	@mkdir -p build bin

@@ -35,6 +35,7 @@ type show interface {
 // shows are the demonstrations by name.
 var shows = map[string]func() show{
 	"http":     func() show { return &httpShow{} },
+	"mcp":      func() show { return &mcpShow{} },
 	"postgres": func() show { return &postgresShow{} },
 }
 

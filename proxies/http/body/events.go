@@ -25,6 +25,7 @@ type EventReader struct {
 	r    *bufio.Reader
 	raw  []byte
 	data []byte
+	cr   bool // the last line ended in a CR: an LF that follows is of the same end
 }
 
 // NewEventReader returns a reader of in.
@@ -43,7 +44,7 @@ func (e *EventReader) Next() (Event, error) {
 		if err := e.line(); err != nil {
 			return Event{Raw: e.raw, Data: e.data, lines: lines}, err
 		}
-		line := bytes.TrimRight(e.raw[start:], "\r\n")
+		line := bytes.TrimPrefix(bytes.TrimRight(e.raw[start:], "\r\n"), []byte("\n"))
 		if start == 0 {
 			line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf"))
 		}
@@ -69,6 +70,14 @@ func (e *EventReader) line() error {
 		if err != nil {
 			return err
 		}
+		if c == '\n' && e.cr {
+			// A CR has ended the line at once; this LF of its CR LF came later, and
+			// stands before the next line.
+			e.cr = false
+			e.raw = append(e.raw, c)
+			continue
+		}
+		e.cr = false
 		e.raw = append(e.raw, c)
 		switch {
 		case len(e.raw) > maxEvent:
@@ -78,10 +87,12 @@ func (e *EventReader) line() error {
 		case c == '\r':
 			// A CR alone ends a line, too. Whether an LF follows may not be known
 			// yet: what is there is looked at, nothing is waited for.
+			e.cr = true
 			if e.r.Buffered() > 0 {
 				if next, err := e.r.Peek(1); err == nil && next[0] == '\n' {
 					_, _ = e.r.Discard(1)
 					e.raw = append(e.raw, '\n')
+					e.cr = false
 				}
 			}
 			return nil
