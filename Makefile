@@ -82,6 +82,11 @@ conformance-mcp: ## the official MCP conformance suite, directly and through reg
 	@.ci/setup compiler node npm
 	.ci/conformance-mcp
 
+.PHONY: conformance-postgres
+conformance-postgres: ## PostgreSQL's regression suite directly and through regate, the analysis against the server, every attack by every client
+	@.ci/setup compiler postgres node npm
+	.ci/conformance-postgres
+
 .PHONY: fuzz
 fuzz: ## run every fuzz test for FUZZTIME (30s); FUZZ=regexp chooses
 	@.ci/setup compiler

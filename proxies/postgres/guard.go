@@ -18,7 +18,6 @@ var guarded = map[string]string{
 	"standard_conforming_strings": "regate reads strings by the SQL standard",
 	"backslash_quote":             "regate reads strings by the SQL standard",
 	"session_replication_role":    "it switches off triggers and rules",
-	"row_security":                "it changes what row level security hides",
 	"debug_print_parse":           "it sends the values of statements to the client",
 	"debug_print_rewritten":       "it sends the values of statements to the client",
 	"debug_print_plan":            "it sends the values of statements to the client",
@@ -38,9 +37,6 @@ func guard(st *analyze.Statement, role string, allowed []string) *engine.Denial 
 			continue
 		}
 		if name == "standard_conforming_strings" && set.Value != nil && isOn(*set.Value) {
-			continue
-		}
-		if name == "row_security" && set.Value != nil && isOn(*set.Value) {
 			continue
 		}
 		if why, no := guarded[name]; no {

@@ -45,7 +45,8 @@ const probe = `SELECT pg_catalog.json_build_object(
  'path', pg_catalog.to_json(pg_catalog.current_schemas(true)),
  'strings', pg_catalog.current_setting('standard_conforming_strings'),
  'encoding', pg_catalog.current_setting('client_encoding'),
- 'temp', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', c.relname, 'columns',
+ 'temp', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', c.relname,
+    'more', c.relhassubclass OR c.relkind OPERATOR(pg_catalog.=) 'v', 'columns',
     (SELECT pg_catalog.json_agg(a.attname ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
       WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped)))
    FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()))::pg_catalog.text`
@@ -57,6 +58,7 @@ type probed struct {
 	Encoding string   `json:"encoding"`
 	Temp     []struct {
 		Name    string   `json:"name"`
+		More    bool     `json:"more"`
 		Columns []string `json:"columns"`
 	} `json:"temp"`
 }
@@ -161,7 +163,7 @@ func (s *session) learn(answer []byte) error {
 	if len(p.Temp) > 0 {
 		next.Temp = &analyze.TempRelations{}
 		for _, r := range p.Temp {
-			next.Temp.Relations = append(next.Temp.Relations, &analyze.TempRelation{Name: r.Name, Columns: t.columns(r.Name, r.Columns)})
+			next.Temp.Relations = append(next.Temp.Relations, &analyze.TempRelation{Name: r.Name, Columns: t.columns(r.Name, r.Columns), More: r.More})
 		}
 	} else {
 		t.created = nil

@@ -47,6 +47,9 @@ type TempRelations struct {
 type TempRelation struct {
 	Name    string
 	Columns []Output
+	// More: it is a view, or others inherit from it. What it reaches is not
+	// known, only where its columns' values come from.
+	More bool
 }
 
 // Batch is what one Query or Parse message holds.

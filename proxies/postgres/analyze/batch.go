@@ -89,7 +89,7 @@ func (s *batchState) after(b *builder, st *Statement) {
 		s.shadows++
 	}
 	if c != nil && c.Temp && c.ColumnsKnown && !e.MayCreateTemp {
-		s.temps[c.Name] = &TempRelation{Name: c.Name, Columns: c.Columns}
+		s.temps[c.Name] = &TempRelation{Name: c.Name, Columns: c.Columns, More: c.View}
 		delete(s.dropped, c.Name)
 		return
 	}
@@ -155,6 +155,7 @@ func (t *TempRelations) fingerprint() string {
 	write(strconv.FormatBool(t.Uncertain))
 	for _, r := range t.Relations {
 		write(r.Name)
+		write(strconv.FormatBool(r.More))
 		for _, c := range r.Columns {
 			write(c.Name)
 			write(string(c.Derivation))

@@ -199,6 +199,17 @@ func (r *regress) refresh() bool {
 			temp = append(temp, [2]string{string(row[0]), string(row[1])})
 		}
 		r.set.Temp = (*analyze.TempRelations)(nil).Probed(temp)
+		more, err := pg.Exec(ctx, "SELECT relname FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema() AND (relhassubclass OR relkind = 'v')").ReadAll()
+		if err != nil {
+			return false
+		}
+		for _, row := range more[0].Rows {
+			for i, known := range r.set.Temp.Relations {
+				if known.Name == string(row[0]) {
+					r.set.Temp.Relations[i].More = true
+				}
+			}
+		}
 		r.stale = false
 	}
 	return true

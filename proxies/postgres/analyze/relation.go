@@ -113,6 +113,9 @@ func (b *builder) temp(name string) *TempRelation {
 // that a rule on a parent covers what is read or written below it.
 func (b *builder) touch(t target, access string, inherit bool) {
 	if t.temp != nil {
+		if t.temp.More && access != "ddl" {
+			b.dontKnow("relation", t.name, whyDefinition)
+		}
 		b.table(t.name, "temporary").access[access] = true
 		return
 	}

@@ -43,7 +43,7 @@ func (t *TempRelations) After(st *Statement) *TempRelations {
 	}
 	if made && c.ColumnsKnown {
 		next.Relations = slices.DeleteFunc(next.Relations, func(r *TempRelation) bool { return r.Name == c.Name })
-		next.Relations = append(next.Relations, &TempRelation{Name: c.Name, Columns: c.Columns})
+		next.Relations = append(next.Relations, &TempRelation{Name: c.Name, Columns: c.Columns, More: c.View})
 	}
 	for i, r := range next.Relations {
 		next.Relations[i] = r.with(flows)
@@ -167,7 +167,7 @@ func (r *TempRelation) with(flows []Flow) *TempRelation {
 			continue
 		}
 		if changed == r {
-			changed = &TempRelation{Name: r.Name, Columns: slices.Clone(r.Columns)}
+			changed = &TempRelation{Name: r.Name, Columns: slices.Clone(r.Columns), More: r.More}
 		}
 		for i := range changed.Columns {
 			c := &changed.Columns[i]
