@@ -28,6 +28,8 @@ type options struct {
 	only    string
 	profile string
 	opa     string
+
+	upstreams, works, recorded, kubectl string
 }
 
 // defaultBundle has the demo's packs, with one masked column and nobody to wait
@@ -47,10 +49,18 @@ func main() {
 	flag.IntVar(&o.idle, "idle", 500, "idle sessions for the memory figure")
 	flag.StringVar(&o.modes, "modes", "simple,prepared", "pgbench's query modes")
 	flag.StringVar(&o.clients, "clients", "1,8,32", "numbers of pgbench's clients")
-	flag.StringVar(&o.only, "only", "idle,pgbench,large,http,policy", "what to measure")
+	flag.StringVar(&o.only, "only", "idle,pgbench,large,http,policy,kubernetes", "what to measure")
 	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of the gateway")
 	flag.StringVar(&o.opa, "opa", "build/tools/opa", "stock opa, for the policies")
+	flag.StringVar(&o.upstreams, "upstreams", "canned,apiserver", "what stands behind the proxies of Kubernetes")
+	flag.StringVar(&o.works, "works", "", "only those requests to Kubernetes that have this in their name")
+	flag.StringVar(&o.recorded, "recorded", "", "file with answers of an API server of an earlier run: with -upstreams canned none is started")
+	flag.StringVar(&o.kubectl, "kubectl", "", "kubectl; default: the one that .ci/kubernetes built")
 	goproxy := flag.String("goproxy", "", "serve goproxy's own interception, for -only http: FOLDER,CERTIFICATE,ADDRESS")
+	if is, err := serveChild(os.Args[1:]); is {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
 	flag.Parse()
 	if *goproxy != "" {
 		fmt.Fprintln(os.Stderr, "bench:", serveGoproxy(*goproxy))
@@ -75,7 +85,7 @@ type figure struct {
 func run(ctx context.Context, o options) error {
 	wanted := strings.Split(o.only, ",")
 	var figures []figure
-	if slices.ContainsFunc(wanted, func(part string) bool { return part != "policy" && part != "http" }) {
+	if slices.ContainsFunc(wanted, func(part string) bool { return part != "policy" && part != "http" && part != "kubernetes" }) {
 		measured, err := withServers(ctx, o, wanted)
 		if err != nil {
 			return err
@@ -91,6 +101,13 @@ func run(ctx context.Context, o options) error {
 	}
 	if slices.Contains(wanted, "policy") {
 		measured, err := policies(ctx, o)
+		if err != nil {
+			return err
+		}
+		figures = append(figures, measured...)
+	}
+	if slices.Contains(wanted, "kubernetes") {
+		measured, err := kubernetesBench(ctx, o)
 		if err != nil {
 			return err
 		}

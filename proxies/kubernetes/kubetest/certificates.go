@@ -49,16 +49,41 @@ func (c *Cluster) makeCertificates() error {
 		if err != nil {
 			return err
 		}
-		raw, err := x509.MarshalECPrivateKey(key)
-		if err != nil {
-			return err
-		}
-		var out bytes.Buffer
-		_ = pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: der}) // to memory: it cannot fail
-		_ = pem.Encode(&out, &pem.Block{Type: "EC PRIVATE KEY", Bytes: raw})
-		if err := os.WriteFile(c.file(name+".pem"), out.Bytes(), 0o600); err != nil {
+		if err := writePair(c.file(name+".pem"), der, key); err != nil {
 			return fmt.Errorf("certificate of %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// WriteServerCertificate writes a certificate for 127.0.0.1 with its key, signed
+// by itself: clients take the same file as their authority.
+func WriteServerCertificate(file string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	leaf := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "127.0.0.1"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		IsCA: true, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, leaf, key.Public(), key)
+	if err != nil {
+		return err
+	}
+	return writePair(file, der, key)
+}
+
+// writePair writes a certificate and its key to one file.
+func writePair(file string, der []byte, key *ecdsa.PrivateKey) error {
+	raw, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	_ = pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: der}) // to memory: it cannot fail
+	_ = pem.Encode(&out, &pem.Block{Type: "EC PRIVATE KEY", Bytes: raw})
+	return os.WriteFile(file, out.Bytes(), 0o600)
 }

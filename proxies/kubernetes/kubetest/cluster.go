@@ -10,11 +10,14 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -34,7 +37,7 @@ type Cluster struct {
 	Admin, Gateway string // bearer tokens
 	AuditLog       string // one JSON event a line, level Metadata
 
-	etcd, server, kubelet *process
+	etcd, server, kubelet, controllers *process
 }
 
 var (
@@ -47,7 +50,7 @@ var (
 // calls Main.
 func Shared(t testing.TB) *Cluster {
 	t.Helper()
-	sharedOnce.Do(func() { shared, sharedErr = Start(context.Background()) })
+	sharedOnce.Do(func() { shared, sharedErr = Start(context.Background(), Options{}) })
 	if sharedErr != nil {
 		t.Fatal(sharedErr)
 	}
@@ -63,8 +66,19 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
+// Options say how a control plane differs from the usual one.
+type Options struct {
+	// Flags of kube-apiserver, by name without dashes, in place of the usual
+	// ones or on top; "" leaves one out.
+	Flags map[string]string
+	// Tokens are more lines of the file of tokens: token,user,uid,groups.
+	Tokens string
+	// Controllers is the program kube-controller-manager; "" runs none.
+	Controllers string
+}
+
 // Start starts a control plane. It dies with this process.
-func Start(ctx context.Context) (*Cluster, error) {
+func Start(ctx context.Context, o Options) (*Cluster, error) {
 	programs, err := Programs()
 	if err != nil {
 		return nil, err
@@ -72,7 +86,7 @@ func Start(ctx context.Context) (*Cluster, error) {
 	// A port that was free can be taken by somebody else before it is used.
 	for try := 0; ; try++ {
 		c := &Cluster{Programs: programs}
-		err := c.start(ctx)
+		err := c.start(ctx, o)
 		if err == nil {
 			return c, nil
 		}
@@ -90,12 +104,12 @@ rules:
 - level: Metadata
 `
 
-func (c *Cluster) start(ctx context.Context) error {
+func (c *Cluster) start(ctx context.Context, o Options) error {
 	var err error
 	if c.Dir, err = os.MkdirTemp("", "regate-kubernetes-"); err != nil {
 		return err
 	}
-	ports, err := freePorts(4)
+	ports, err := freePorts(5)
 	if err != nil {
 		return err
 	}
@@ -107,7 +121,7 @@ func (c *Cluster) start(ctx context.Context) error {
 		return err
 	}
 	for name, content := range map[string][]byte{
-		"tokens.csv": fmt.Appendf(nil, "%s,admin,admin,system:masters\n%s,gateway,gateway,\n", c.Admin, c.Gateway),
+		"tokens.csv": fmt.Appendf(nil, "%s,admin,admin,system:masters\n%s,gateway,gateway,\n%s", c.Admin, c.Gateway, o.Tokens),
 		"sa.key":     pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}),
 		"audit.yaml": []byte(auditPolicy),
 	} {
@@ -118,42 +132,70 @@ func (c *Cluster) start(ctx context.Context) error {
 	if err := c.makeCertificates(); err != nil {
 		return err
 	}
-	if c.kubelet, err = c.run("kubelet", fmt.Sprintf("-address=127.0.0.1:%d", ports[3]), "-cert="+c.file("kubelet.pem"), "-client-ca="+c.file("kubelet-ca.pem"), "-logs="+c.file("logs")); err != nil {
+	if c.kubelet, err = c.run(filepath.Join(c.Programs, "kubelet"), fmt.Sprintf("-address=127.0.0.1:%d", ports[3]), "-cert="+c.file("kubelet.pem"), "-client-ca="+c.file("kubelet-ca.pem"), "-logs="+c.file("logs")); err != nil {
 		return err
 	}
 	etcd, peer := fmt.Sprintf("http://127.0.0.1:%d", ports[1]), fmt.Sprintf("http://127.0.0.1:%d", ports[2])
-	if c.etcd, err = c.run("etcd", "--name=test", "--data-dir="+c.file("etcd"), "--unsafe-no-fsync",
+	if c.etcd, err = c.run(filepath.Join(c.Programs, "etcd"), "--name=test", "--data-dir="+c.file("etcd"), "--unsafe-no-fsync",
 		"--listen-client-urls="+etcd, "--advertise-client-urls="+etcd, "--listen-peer-urls="+peer,
 		"--initial-advertise-peer-urls="+peer, "--initial-cluster=test="+peer); err != nil {
 		return err
 	}
-	if c.server, err = c.run("kube-apiserver", "--etcd-servers="+etcd, "--bind-address=127.0.0.1", "--advertise-address=192.0.2.1",
-		fmt.Sprintf("--secure-port=%d", ports[0]), "--cert-dir="+c.file("certs"), "--token-auth-file="+c.file("tokens.csv"),
-		"--authorization-mode=RBAC", "--anonymous-auth=false", "--service-cluster-ip-range=10.0.0.0/24",
-		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-signing-key-file="+c.file("sa.key"), "--service-account-key-file="+c.file("sa.key"),
+	flags := map[string]string{
+		"etcd-servers": etcd, "bind-address": "127.0.0.1", "advertise-address": "192.0.2.1", "secure-port": strconv.Itoa(ports[0]),
+		"cert-dir": c.file("certs"), "token-auth-file": c.file("tokens.csv"), "authorization-mode": "RBAC", "anonymous-auth": "false",
+		"service-cluster-ip-range": "10.0.0.0/24", "service-account-issuer": "https://kubernetes.default.svc",
+		"service-account-signing-key-file": c.file("sa.key"), "service-account-key-file": c.file("sa.key"),
 		// Nobody makes the default service accounts here, which pods would need.
-		"--disable-admission-plugins=ServiceAccount", "--enable-priority-and-fairness=false",
-		"--kubelet-certificate-authority="+c.file("kubelet-ca.pem"), "--kubelet-client-certificate="+c.file("client.pem"), "--kubelet-client-key="+c.file("client.pem"),
-		"--max-requests-inflight=0", "--max-mutating-requests-inflight=0",
-		"--audit-policy-file="+c.file("audit.yaml"), "--audit-log-path="+c.AuditLog); err != nil {
+		"disable-admission-plugins": "ServiceAccount", "enable-priority-and-fairness": "false",
+		"kubelet-certificate-authority": c.file("kubelet-ca.pem"), "kubelet-client-certificate": c.file("client.pem"), "kubelet-client-key": c.file("client.pem"),
+		"max-requests-inflight": "0", "max-mutating-requests-inflight": "0",
+		"audit-policy-file": c.file("audit.yaml"), "audit-log-path": c.AuditLog,
+	}
+	maps.Copy(flags, o.Flags)
+	var args []string
+	for name, value := range flags {
+		if value != "" {
+			args = append(args, "--"+name+"="+value)
+		}
+	}
+	slices.Sort(args)
+	if c.server, err = c.run(filepath.Join(c.Programs, "kube-apiserver"), args...); err != nil {
 		return err
 	}
 	c.CAFile = filepath.Join(c.file("certs"), "apiserver.crt")
 	if err := c.await(ctx); err != nil {
 		return err
 	}
+	if o.Controllers != "" {
+		if err := c.startControllers(o.Controllers, ports[4]); err != nil {
+			return err
+		}
+	}
 	return c.makeNode(ctx, ports[3])
+}
+
+// startControllers starts kube-controller-manager, which makes the default
+// service accounts, pods of deployments, and so on.
+func (c *Cluster) startControllers(program string, port int) (err error) {
+	config := c.file("controllers.kubeconfig")
+	if err := WriteKubeconfig(config, c.URL, c.CAFile, c.Admin); err != nil {
+		return err
+	}
+	c.controllers, err = c.run(program, "--kubeconfig="+config, "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port), "--cert-dir="+c.file("controllers"),
+		"--leader-elect=false", "--service-account-private-key-file="+c.file("sa.key"), "--root-ca-file="+c.CAFile)
+	return err
 }
 
 func (c *Cluster) file(name string) string { return filepath.Join(c.Dir, name) }
 
 func (c *Cluster) run(program string, args ...string) (*process, error) {
-	out, err := os.Create(c.file(program + ".log"))
+	out, err := os.Create(c.file(filepath.Base(program) + ".log"))
 	if err != nil {
 		return nil, err
 	}
 	defer out.Close()
-	cmd := exec.Command(filepath.Join(c.Programs, program), args...)
+	cmd := exec.Command(program, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = c.Dir, out, out
 	return startProcess(cmd)
 }
@@ -217,12 +259,8 @@ func (c *Cluster) Config(token string) *rest.Config {
 	return &rest.Config{Host: c.URL, BearerToken: token, TLSClientConfig: rest.TLSClientConfig{CAFile: c.CAFile}, QPS: -1}
 }
 
-// Kubectl returns a kubectl that talks to a server with a token. Its home is a
-// folder of the test's own, since it caches there what a server offers.
-func (c *Cluster) Kubectl(t testing.TB, server, caFile, token string) func(args ...string) (string, error) {
-	t.Helper()
-	home := t.TempDir()
-	config := filepath.Join(home, "config")
+// WriteKubeconfig writes a kubeconfig for a server and a token.
+func WriteKubeconfig(file, server, caFile, token string) error {
 	text := fmt.Sprintf(`apiVersion: v1
 kind: Config
 current-context: c
@@ -230,7 +268,16 @@ clusters: [{name: c, cluster: {server: %q, certificate-authority: %q}}]
 users: [{name: c, user: {token: %q}}]
 contexts: [{name: c, context: {cluster: c, user: c}}]
 `, server, caFile, token)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+	return os.WriteFile(file, []byte(text), 0o600)
+}
+
+// Kubectl returns a kubectl that talks to a server with a token. Its home is a
+// folder of the test's own, since it caches there what a server offers.
+func (c *Cluster) Kubectl(t testing.TB, server, caFile, token string) func(args ...string) (string, error) {
+	t.Helper()
+	home := t.TempDir()
+	config := filepath.Join(home, "config")
+	if err := WriteKubeconfig(config, server, caFile, token); err != nil {
 		t.Fatal(err)
 	}
 	return func(args ...string) (string, error) {
@@ -250,6 +297,7 @@ contexts: [{name: c, context: {cluster: c, user: c}}]
 
 // Stop ends the control plane and removes what it left.
 func (c *Cluster) Stop() {
+	c.controllers.stop()
 	c.server.stop()
 	c.kubelet.stop()
 	c.etcd.stop()
