@@ -14,6 +14,7 @@ FUZZTIME ?= 30s
 FUZZ     ?= .
 TIMEOUT  ?= 20m
 BENCH    ?=
+CONFORMANCE ?=
 TEST     ?=
 TOOLS    := build/tools
 
@@ -49,8 +50,9 @@ lint: $(TOOLS)/staticcheck $(TOOLS)/govulncheck $(TOOLS)/opa ## check formatting
 	.ci/vulncheck $(TOOLS)/govulncheck
 
 .PHONY: bench
-bench: build $(TOOLS)/opa ## pgbench direct, through pgbouncer and through regate; HTTP before nginx and others; policies; writes build/bench.json
+bench: build $(TOOLS)/opa ## pgbench direct, through pgbouncer and through regate; HTTP before nginx and others; policies; Kubernetes; writes build/bench.json
 	@.ci/setup compiler postgres pgbouncer httpproxies
+	@.ci/kubernetes >/dev/null
 	@mkdir -p build
 	go build -trimpath -buildvcs=false -o build/bin/bench ./cmd/bench
 	build/bin/bench $(BENCH)
@@ -82,10 +84,17 @@ conformance-mcp: ## the official MCP conformance suite, directly and through reg
 	@.ci/setup compiler node npm
 	.ci/conformance-mcp
 
+<<<<<<< HEAD
 .PHONY: conformance-postgres
 conformance-postgres: ## PostgreSQL's regression suite directly and through regate, the analysis against the server, every attack by every client
 	@.ci/setup compiler postgres node npm
 	.ci/conformance-postgres
+=======
+.PHONY: conformance-kubernetes
+conformance-kubernetes: ## kubectl of two versions and helm on a real API server, directly and through regate
+	@.ci/setup compiler
+	.ci/conformance-kubernetes $(CONFORMANCE)
+>>>>>>> 25f535c (kubernetes: conformance of kubectl and helm, benchmarks against kubectl proxy, nginx and a plain proxy; the head of an answer is recorded with its first piece, and answers that are whole in larger pieces)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz test for FUZZTIME (30s); FUZZ=regexp chooses

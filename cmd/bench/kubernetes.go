@@ -47,14 +47,14 @@ const (
 )
 
 var works = []work{
-	{name: "get_json", path: podPath + "/web-1", accept: "application/json", n: 1500},
-	{name: "get_protobuf", path: podPath + "/web-1", accept: protobuf, n: 1500},
-	{name: "get_json_masked", path: podPath + "/web-1", accept: "application/json", n: 1500, masked: true},
-	{name: "list_protobuf", path: podPath, accept: protobuf, n: 60},
-	{name: "list_json", path: podPath, accept: "application/json", n: 60},
-	{name: "list_table", path: podPath, accept: table, n: 60},
-	{name: "list_json_masked", path: podPath, accept: "application/json", n: 60, masked: true},
-	{name: "list_table_masked", path: podPath, accept: table, n: 60, masked: true},
+	{name: "get_json", path: podPath + "/web-1", accept: "application/json", n: 1000},
+	{name: "get_protobuf", path: podPath + "/web-1", accept: protobuf, n: 1000},
+	{name: "get_json_masked", path: podPath + "/web-1", accept: "application/json", n: 1000, masked: true},
+	{name: "list_protobuf", path: podPath, accept: protobuf, n: 40},
+	{name: "list_json", path: podPath, accept: "application/json", n: 40},
+	{name: "list_table", path: podPath, accept: table, n: 40},
+	{name: "list_json_masked", path: podPath, accept: "application/json", n: 40, masked: true},
+	{name: "list_table_masked", path: podPath, accept: table, n: 40, masked: true},
 	{name: "watch_1000_json", path: streamed, accept: "application/json", n: 8, until: listEnd},
 	{name: "watch_1000_json_masked", path: streamed, accept: "application/json", n: 8, masked: true, until: listEnd},
 }

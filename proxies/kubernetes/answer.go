@@ -18,8 +18,12 @@ import (
 	"github.com/regate-dev/regate/proxies/kubernetes/rewrite"
 )
 
-// chunk is how much of an answer is recorded and released at once, in bytes.
-const chunk = 64 << 10
+// How much of an answer is recorded and released at once, in bytes: of one that
+// is whole, and of a stream.
+const (
+	chunk       = 128 << 10
+	streamChunk = 8 << 10
+)
 
 // The formats of what is recorded of an answer.
 const (
@@ -75,9 +79,13 @@ func (s *Server) answer(ctx context.Context, w http.ResponseWriter, session *ses
 	} else if resp.ContentLength >= 0 && resp.Header.Get("Content-Encoding") == "" {
 		w.Header().Set("Content-Length", strconv.FormatInt(resp.ContentLength, 10))
 	}
+	out.whole = whole(r)
 	err = out.head(resp.StatusCode)
 	if err == nil {
 		err = s.body(out, masker, how, resp)
+	}
+	if err == nil {
+		err = out.begin(nil)
 	}
 	outcome := engine.Outcome{Rows: out.rows, Bytes: out.bytes, Tag: strconv.Itoa(resp.StatusCode)}
 	if resp.StatusCode >= 400 {
@@ -123,6 +131,21 @@ func public(r *request.Request) bool {
 	return false
 }
 
+// whole reports whether an answer is made at once, so that nobody waits for a
+// piece of it: not a watch, a log or what other servers send.
+func whole(r *request.Request) bool {
+	if r.Action.Stream != "" {
+		return false
+	}
+	switch {
+	case !r.IsResource:
+		return public(r)
+	case r.Resource.Subresource == "", r.Resource.Subresource == "status", r.Resource.Subresource == "scale":
+		return true
+	}
+	return false
+}
+
 // The ways to carry a body.
 type carriage int
 
@@ -159,9 +182,12 @@ func carry(m *rewrite.Masker, r *request.Request, resp *http.Response, media str
 func (s *Server) body(out *released, m *rewrite.Masker, how carriage, resp *http.Response) error {
 	switch {
 	case m == nil:
+		if !out.whole { // it may be open for hours, with nothing to carry
+			return out.copy(resp.Body, make([]byte, streamChunk))
+		}
 		buffer := s.buffers.Get().(*[]byte)
 		defer s.buffers.Put(buffer)
-		return out.copy(resp.Body, *buffer, how == asEvents || resp.ContentLength < 0)
+		return out.copy(resp.Body, *buffer)
 	case how == asDocument:
 		w := &gathered{to: out}
 		err := m.Document(w, resp.Body, resp.StatusCode >= 400)
@@ -188,31 +214,66 @@ type released struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 
+	whole bool // nobody waits for a piece of it
+	code  int  // of the head, where it was not shown yet
+
 	bytes, rows int64
 	counted     int64 // rows that were recorded
 }
 
+// head records and shows status and headers. Those of a whole answer go with its
+// first piece.
 func (o *released) head(code int) error {
-	text, err := json.Marshal(map[string]any{"status": code, "headers": o.w.Header()})
+	o.code = code
+	if o.whole {
+		return nil
+	}
+	if err := o.begin(nil); err != nil {
+		return err
+	}
+	// A watch without events has no body for a long time.
+	return o.control.Flush()
+}
+
+// begin records the head, with the first piece, and shows it. It does nothing
+// the second time.
+func (o *released) begin(first []byte) error {
+	if o.code == 0 {
+		return nil
+	}
+	text, err := json.Marshal(map[string]any{"status": o.code, "headers": o.w.Header()})
 	if err != nil {
 		return err
 	}
-	if err := o.turn.Output(formatHead, text, 0).Wait(o.ctx); err != nil {
-		return err
+	recorded := []engine.Release{o.turn.Output(formatHead, text, 0)}
+	if len(first) > 0 { // they share a frame of the journal
+		recorded = append(recorded, o.turn.Output(formatBody, first, o.rows-o.counted))
+		o.counted = o.rows
 	}
-	o.w.WriteHeader(code)
-	// A watch without events has no body for a long time.
-	return o.control.Flush()
+	for _, r := range recorded {
+		if err := r.Wait(o.ctx); err != nil {
+			return err
+		}
+	}
+	o.w.WriteHeader(o.code)
+	o.code = 0
+	return nil
 }
 
 // write records and shows one piece.
 func (o *released) write(p []byte) error {
 	for len(p) > 0 {
 		n := min(len(p), engine.MaxOutput)
-		if err := o.turn.Output(formatBody, p[:n], o.rows-o.counted).Wait(o.ctx); err != nil {
-			return err
+		if o.code != 0 {
+			if err := o.begin(p[:n]); err != nil {
+				return err
+			}
+		} else {
+			if err := o.turn.Output(formatBody, p[:n], o.rows-o.counted).Wait(o.ctx); err != nil {
+				return err
+			}
+			o.counted = o.rows
 		}
-		o.counted = o.rows
 		if _, err := o.w.Write(p[:n]); err != nil {
 			return err
 		}
@@ -223,14 +284,19 @@ func (o *released) write(p []byte) error {
 }
 
 // copy passes a body on as it is. A stream is flushed piece by piece.
-func (o *released) copy(r io.Reader, buffer []byte, stream bool) error {
+func (o *released) copy(r io.Reader, buffer []byte) error {
 	for {
 		n, err := r.Read(buffer)
+		for o.whole && n < len(buffer) && err == nil {
+			var more int
+			more, err = r.Read(buffer[n:])
+			n += more
+		}
 		if n > 0 {
 			if err := o.write(buffer[:n]); err != nil {
 				return err
 			}
-			if stream {
+			if !o.whole {
 				if err := o.control.Flush(); err != nil {
 					return err
 				}

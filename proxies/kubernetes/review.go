@@ -23,7 +23,7 @@ func (s *Server) review(ctx context.Context, w http.ResponseWriter, session *ses
 	if denial == nil {
 		return false
 	}
-	out := &released{ctx: ctx, turn: turn, w: w, control: http.NewResponseController(w), rows: 1}
+	out := &released{ctx: ctx, turn: turn, w: w, control: http.NewResponseController(w), whole: true, rows: 1}
 	body, err := json.Marshal(map[string]any{
 		"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "metadata": map[string]any{}, "spec": r.Detail.Object.(map[string]any)["spec"],
 		"status": map[string]any{"allowed": false, "denied": true, "reason": "regate: " + denial.Message + " (" + strings.Join(denial.Reasons, ", ") + ")"},
