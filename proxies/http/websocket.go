@@ -128,14 +128,17 @@ func (d *dialogue) serve(parent context.Context) {
 	var pumps sync.WaitGroup
 	pumps.Go(func() { ended <- d.guarded(func() error { return d.send(parent, ctx) }) })
 	pumps.Go(func() { ended <- d.guarded(func() error { return d.receive(parent, ctx) }) })
+	var outcome engine.Outcome
 	select {
 	case err := <-ended:
-		d.end(parent, err)
+		outcome = d.end(parent, err)
 	case <-parent.Done():
-		d.end(parent, parent.Err())
+		outcome = d.end(parent, parent.Err())
 	}
 	cancel()
-	pumps.Wait()
+	pumps.Wait() // the turn is receive's until then
+	outcome.Bytes = d.bytes
+	d.x.turn.Done(outcome)
 }
 
 // guarded makes an error of a panic: a defect ends the dialogue, not the gateway.
@@ -259,10 +262,11 @@ func (d *dialogue) masked(kind websocket.MessageType, content []byte) ([]byte, e
 	return out.Bytes(), nil
 }
 
-// end tells both sides how the dialogue has ended, and the record.
-func (d *dialogue) end(parent context.Context, why error) {
+// end tells both sides how the dialogue has ended, and returns what the record is
+// told.
+func (d *dialogue) end(parent context.Context, why error) engine.Outcome {
 	x := d.x
-	outcome := engine.Outcome{Bytes: d.bytes, Tag: "CLOSED"}
+	outcome := engine.Outcome{Tag: "CLOSED"}
 	toAgent, toUpstream := websocket.StatusGoingAway, websocket.StatusGoingAway
 	text := ""
 	var denial *engine.Denial
@@ -299,12 +303,12 @@ func (d *dialogue) end(parent context.Context, why error) {
 		outcome.Limited = denial.Reason() == ReasonByteLimit || denial.Reason() == ReasonTimeLimit
 		toAgent, text = websocket.StatusPolicyViolation, closeText(denial)
 	}
-	x.turn.Done(outcome)
 	// Each waits for the other side's word, for a while.
 	var both sync.WaitGroup
 	both.Go(func() { _ = d.agent.Close(toAgent, text) })
 	both.Go(func() { _ = d.upstream.Close(toUpstream, "") })
 	both.Wait()
+	return outcome
 }
 
 // closeText tells an agent in a close frame why, in the 123 bytes that it has.
