@@ -3,6 +3,7 @@ package message
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 
@@ -68,9 +69,18 @@ func innermost(err error) string {
 	return strings.ToValidUTF8(text, "\uFFFD")
 }
 
+// drafts are the values of $schema that can be checked.
+var drafts = []any{
+	"http://json-schema.org/draft-07/schema#", "http://json-schema.org/draft-07/schema",
+	"https://json-schema.org/draft/2020-12/schema", "https://json-schema.org/draft/2020-12/schema#",
+}
+
 func compile(v any) (resolved *jsonschema.Resolved, recursive bool) {
 	raw, err := json.Marshal(v)
 	if err != nil || v == nil || len(raw) > maxSchema {
+		return nil, false
+	}
+	if object, ok := v.(map[string]any); ok && object["$schema"] != nil && !slices.Contains(drafts, object["$schema"]) {
 		return nil, false
 	}
 	c := &cost{root: v, known: map[string]int{}}
