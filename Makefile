@@ -84,17 +84,15 @@ conformance-mcp: ## the official MCP conformance suite, directly and through reg
 	@.ci/setup compiler node npm
 	.ci/conformance-mcp
 
-<<<<<<< HEAD
 .PHONY: conformance-postgres
 conformance-postgres: ## PostgreSQL's regression suite directly and through regate, the analysis against the server, every attack by every client
 	@.ci/setup compiler postgres node npm
 	.ci/conformance-postgres
-=======
+
 .PHONY: conformance-kubernetes
 conformance-kubernetes: ## kubectl of two versions and helm on a real API server, directly and through regate
 	@.ci/setup compiler
 	.ci/conformance-kubernetes $(CONFORMANCE)
->>>>>>> 25f535c (kubernetes: conformance of kubectl and helm, benchmarks against kubectl proxy, nginx and a plain proxy; the head of an answer is recorded with its first piece, and answers that are whole in larger pieces)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz test for FUZZTIME (30s); FUZZ=regexp chooses
