@@ -49,7 +49,7 @@ func main() {
 	flag.IntVar(&o.idle, "idle", 500, "idle sessions for the memory figure")
 	flag.StringVar(&o.modes, "modes", "simple,prepared", "pgbench's query modes")
 	flag.StringVar(&o.clients, "clients", "1,8,32", "numbers of pgbench's clients")
-	flag.StringVar(&o.only, "only", "idle,pgbench,large,http,policy,kubernetes", "what to measure")
+	flag.StringVar(&o.only, "only", "idle,pgbench,large,http,policy,kubernetes", "what to measure; hold: start the servers and wait")
 	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of the gateway")
 	flag.StringVar(&o.opa, "opa", "build/tools/opa", "stock opa, for the policies")
 	flag.StringVar(&o.upstreams, "upstreams", "canned,apiserver", "what stands behind the proxies of Kubernetes")
@@ -133,6 +133,14 @@ func withServers(ctx context.Context, o options, wanted []string) ([]figure, err
 		return nil, err
 	}
 	defer s.stop()
+	if slices.Contains(wanted, "hold") {
+		for _, p := range s.peers {
+			fmt.Printf("%s: PGPASSWORD=%s, pid %d, %s\n", p.name, p.password, p.pid, p.dsn())
+		}
+		fmt.Println("Ctrl-C stops them")
+		<-ctx.Done()
+		return nil, nil
+	}
 	var figures []figure
 	for _, part := range []struct {
 		name    string

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/regate-dev/regate/engine/config"
+	"github.com/regate-dev/regate/engine/procs"
 	httpproxy "github.com/regate-dev/regate/proxies/http"
 	"github.com/regate-dev/regate/proxies/kubernetes"
 	"github.com/regate-dev/regate/proxies/mcp"
@@ -80,7 +81,10 @@ Health is at http://<admin.address>/healthz and /readyz, metrics at /metrics.`,
 			if err != nil {
 				return fmt.Errorf("start: %w", err)
 			}
-			return g.run(cmd.Context(), signals)
+			serving, served := context.WithCancel(cmd.Context())
+			defer served()
+			go procs.Follow(serving)
+			return g.run(serving, signals)
 		},
 	}
 	addConfigFlags(cmd, &file)

@@ -230,8 +230,7 @@ func (d *Document) AppendEntries(dst []Entry, scratch []byte) ([]Entry, []byte) 
 	// Parameters are not shared: they differ from call to call.
 	shared("parameters", d.Parameters.orEmpty())
 	dst[len(dst)-1].Part = nil
-	scratch = appendString(scratch, string(d.Protocol))
-	own("protocol")
+	dst = append(dst, word("protocol", string(d.Protocol)))
 	scratch = d.Request.appendJSON(scratch)
 	own("request")
 	shared("resource", d.Resource)
@@ -239,8 +238,7 @@ func (d *Document) AppendEntries(dst []Entry, scratch []byte) ([]Entry, []byte) 
 	dst = append(dst, theSchema)
 	scratch = d.Session.appendJSON(scratch)
 	own("session")
-	scratch = appendString(scratch, string(d.Stage))
-	own("stage")
+	dst = append(dst, word("stage", string(d.Stage)))
 	shared("subject", d.Subject)
 	shared("target", d.Target)
 	scratch = d.Time.UTC().AppendFormat(append(scratch, '"'), time.RFC3339Nano)
@@ -303,6 +301,27 @@ var (
 	theSchema    = constant("schema", `"`+Schema+`"`)
 	noUsage      = constant("usage", "null")
 )
+
+// words are the entries of protocols and stages.
+var words = func() map[[2]string]Entry {
+	all := map[[2]string]Entry{}
+	for _, p := range Protocols() {
+		all[[2]string{"protocol", string(p)}] = quoted("protocol", string(p))
+	}
+	for _, s := range []Stage{StageSession, StageRequest, StageResponse} {
+		all[[2]string{"stage", string(s)}] = quoted("stage", string(s))
+	}
+	return all
+}()
+
+func word(key, value string) Entry {
+	if e, ok := words[[2]string{key, value}]; ok {
+		return e
+	}
+	return quoted(key, value)
+}
+
+func quoted(key, value string) Entry { return constant(key, string(appendString(nil, value))) }
 
 func constant(key, value string) Entry {
 	return Entry{Key: key, JSON: []byte(value), Digest: sha256.Sum256([]byte(value))}

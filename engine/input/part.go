@@ -1,9 +1,13 @@
 package input
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"sync"
+	"sync/atomic"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Digest is a SHA-256.
@@ -23,6 +27,15 @@ type Part struct {
 
 	memoOnce sync.Once
 	memo     any
+
+	members atomic.Pointer[members]
+}
+
+// members are the digests of a part's members that were asked for.
+type members struct {
+	key    string
+	digest Digest
+	next   *members
 }
 
 // NewPart wraps v. A nil v gives a part whose JSON is null.
@@ -71,6 +84,46 @@ func (p *Part) Digest() Digest {
 	p = p.orNull()
 	p.load()
 	return p.digest
+}
+
+// MemberDigest returns the SHA-256 of one member of the value, which is an
+// object, in canonical form: that of nothing, which no JSON has, where there is
+// no such member. It panics when the value does not marshal.
+func (p *Part) MemberDigest(key string) Digest {
+	p = p.orNull()
+	known := p.members.Load()
+	for m := known; m != nil; m = m.next {
+		if m.key == key {
+			return m.digest
+		}
+	}
+	found := &members{key: key, digest: sha256.Sum256(member(p.JSON(), key)), next: known}
+	// Where another was found meanwhile this one is looked for again.
+	p.members.CompareAndSwap(known, found)
+	return found.digest
+}
+
+// member returns the value of an object's member, nil where there is none.
+func member(object []byte, key string) []byte {
+	d := jsontext.NewDecoder(bytes.NewBuffer(object))
+	if start, err := d.ReadToken(); err != nil || start.Kind() != '{' {
+		return nil
+	}
+	for d.PeekKind() == '"' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return nil
+		}
+		if name.String() != key {
+			if d.SkipValue() != nil {
+				return nil
+			}
+			continue
+		}
+		value, _ := d.ReadValue()
+		return value
+	}
+	return nil
 }
 
 // MarshalJSON implements json.Marshaler.

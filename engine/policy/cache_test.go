@@ -132,6 +132,25 @@ func TestActivationEmptiesTheCache(t *testing.T) {
 	expect(t, e.Evaluate(t.Context(), selectDoc()), Deny, "t.p/no")
 }
 
+// Statements that differ only in what no policy reads share a decision, and
+// those that differ in what one reads do not.
+func TestCacheKeyIsWhatIsReadOfTheStatement(t *testing.T) {
+	e := policyEngine(t, `allow contains {"id": "t.p/plain"} if input.sql.statement.copy_to == ""`)
+	ask := func(change func(*input.SQL)) *Ruling {
+		doc := *selectDoc()
+		sql := doc.Detail.Value().(input.SQL)
+		change(&sql)
+		doc.Detail = input.NewPart(sql)
+		return e.Evaluate(t.Context(), &doc)
+	}
+	first := ask(func(s *input.SQL) { s.Text = "SELECT 1" })
+	expect(t, first, Allow, "t.p/plain")
+	if ask(func(s *input.SQL) { s.Text, s.Fingerprint = "SELECT 2", "x" }) != first {
+		t.Error("another text was evaluated anew")
+	}
+	expect(t, ask(func(s *input.SQL) { s.Statement.CopyTo = "stdout" }), Deny, ReasonNoAllow)
+}
+
 func TestCacheIsBounded(t *testing.T) {
 	c := newCache(CacheConfig{Entries: 64, Bytes: 1 << 20})
 	for i := range 10_000 {

@@ -256,19 +256,34 @@ func (e *Engine) Reads(p input.Protocol, path ...string) bool {
 		return false
 	}
 	key := readsKey{protocol: p}
-	if n := copy(key.path[:], path); n < len(path) {
-		key.protocol = "" // deeper than anybody asks: not kept
-	}
-	if known, ok := s.asked.Load(key); ok && key.protocol != "" {
-		return known.(bool)
+	kept := copy(key.path[:], path) == len(path) // else deeper than anybody asks
+	known := s.asked.Load()
+	if known != nil && kept {
+		for i := range *known {
+			if a := &(*known)[i]; a.readsKey == key {
+				return a.answer
+			}
+		}
 	}
 	found := slices.ContainsFunc(s.packages, func(c *pkg) bool {
 		return (c.protocols == nil || slices.Contains(c.protocols, string(p))) && c.reads.reads(path...)
 	}) || e.worldsRead(p, path)
-	if key.protocol != "" {
-		s.asked.Store(key, found)
+	if kept {
+		var all []readsAnswer
+		if known != nil {
+			all = slices.Clone(*known)
+		}
+		all = append(all, readsAnswer{key, found})
+		s.asked.CompareAndSwap(known, &all) // else it is found again
 	}
 	return found
+}
+
+// readsAnswer is what Reads has answered. There are few: they are looked
+// through faster than anything is looked up.
+type readsAnswer struct {
+	readsKey
+	answer bool
 }
 
 // readsKey is one question that Reads was asked.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 
 	"github.com/regate-dev/regate/engine/input"
@@ -15,6 +16,11 @@ type keyPlan struct {
 
 	action, actor, asserted, parameters, resource, response, detail, subject, target, unknown bool
 	complete, digest, sessionID, startedAt, client, labels                                    bool
+
+	// members are the keys of the protocol's own part that can be read, sorted,
+	// where it is not read whole: statements that differ in what nobody reads,
+	// such as their text, share decisions.
+	members []string
 }
 
 // newKeyPlan turns a read-set into a key. What changes from one request to the
@@ -73,9 +79,17 @@ func newKeyPlan(r readSet) keyPlan {
 			if !isDetail(first) {
 				return keyPlan{} // time, or a key that this version does not know
 			}
-			k.detail = true
+			if second == "" {
+				k.detail = true
+			} else if !slices.Contains(k.members, second) {
+				k.members = append(k.members, second)
+			}
 		}
 	}
+	if k.detail {
+		k.members = nil
+	}
+	slices.Sort(k.members)
 	return k
 }
 
@@ -113,6 +127,10 @@ func (k *keyPlan) appendKey(b []byte, d *input.Document) []byte {
 	}
 	if k.detail {
 		b = appendDigest(b, d.Detail)
+	}
+	for _, key := range k.members {
+		sum := d.Detail.MemberDigest(key)
+		b = append(b, sum[:]...)
 	}
 	if k.subject {
 		b = appendDigest(b, d.Subject)

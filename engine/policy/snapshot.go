@@ -18,7 +18,7 @@ import (
 // snapshot is everything that decides, compiled. It does not change once it is
 // in force, but for the plans, which are made when they are first needed.
 type snapshot struct {
-	asked sync.Map // readsKey → bool: what Reads has answered
+	asked atomic.Pointer[[]readsAnswer] // what Reads has answered
 
 	id          uint64
 	base        uint64    // of a shadow bundle's world: the enforced snapshot that it was made from
@@ -146,7 +146,7 @@ func (s *snapshot) forgetPlans() {
 	s.making.Lock()
 	defer s.making.Unlock()
 	s.plans.Store(&map[planKey]*plan{})
-	s.asked.Clear()
+	s.asked.Store(nil)
 }
 
 func (s *snapshot) makePlan(key planKey) (*plan, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"runtime"
 	"time"
 )
 
@@ -33,8 +34,18 @@ func newCommitter(j *Journal, log *Log) *committer {
 	return &committer{j: j, log: log, turn: make(chan struct{}, 1)}
 }
 
-// wait returns when a is settled, and writes where nobody does.
+// wait returns when a is settled, and writes where nobody does. Sessions that
+// can run go first: what they record is stored by the same write.
 func (c *committer) wait(ctx context.Context, a *Ack) error {
+	runtime.Gosched()
+	if done, err := a.Ready(); done {
+		return err
+	}
+	select {
+	case c.turn <- struct{}{}: // nobody is at it: mostly so
+		c.write(a)
+	default:
+	}
 	for {
 		select {
 		case <-a.done:
@@ -42,12 +53,18 @@ func (c *committer) wait(ctx context.Context, a *Ack) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case c.turn <- struct{}{}:
-			if done, _ := a.Ready(); !done {
-				c.commit()
-			}
-			<-c.turn
+			c.write(a)
 		}
 	}
+}
+
+// write stores what has gathered, where a is still among it, and gives the
+// turn back.
+func (c *committer) write(a *Ack) {
+	if done, _ := a.Ready(); !done {
+		c.commit()
+	}
+	<-c.turn
 }
 
 // commit seals and stores everything that has gathered. The caller has the

@@ -86,7 +86,13 @@ func OpenLog(dir string, opts LogOptions) (*Log, error) {
 	}
 	l := &Log{
 		dir: dir, sync: opts.Sync, wake: make(chan struct{}, 1), segment: opts.Segment,
-		openFile: func(name string, flag int) (logFile, error) { return os.OpenFile(name, flag, 0o600) },
+		openFile: func(name string, flag int) (logFile, error) {
+			f, err := os.OpenFile(name, flag, 0o600)
+			if err != nil || opts.Sync { // a flush takes long at all times
+				return f, err
+			}
+			return newQuickFile(f), nil
+		},
 	}
 	if l.segment <= 0 {
 		l.segment = SegmentBytes

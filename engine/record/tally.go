@@ -194,16 +194,16 @@ func (t *tally) add(e Event) *seqDecision {
 	case KindRequest:
 		t.request(e.Body)
 	case KindDecision:
-		if d, err := DecodeDecision(e.Body); err == nil {
+		if d, ok := scanDecision(e.Body); ok {
 			return t.decision(e.Seq, d)
 		}
 	case KindHold:
 		t.row.Holds++
 	case KindOutcome:
-		if o, err := DecodeOutcome(e.Body); err == nil {
-			t.row.Rows += o.Rows
-			t.row.Bytes += o.Bytes
-			if o.ErrorCode != "" {
+		if rows, bytes, failed, ok := scanOutcome(e.Body); ok {
+			t.row.Rows += rows
+			t.row.Bytes += bytes
+			if failed {
 				t.row.Errors++
 			}
 		}
@@ -260,63 +260,25 @@ func (t *tally) request(body []byte) {
 	}
 }
 
-// scanRequest reads what the tally needs of a request's body, without the rest.
-func scanRequest(body []byte, entry func(key []byte, part uint32, inline []byte)) (turn uint64, stage []byte, ok bool) {
-	c := cursor{buf: body}
-	for range c.head(majorMap) {
-		switch c.uint() {
-		case 1:
-			turn = c.uint()
-		case 2:
-			c.int()
-		case 3, 4:
-			c.take(c.head(majorText))
-		case 5:
-			stage = c.take(c.head(majorText))
-		case 6:
-			for range c.head(majorArray) {
-				c.array(2)
-				key := c.take(c.head(majorText))
-				if c.err != nil {
-					return 0, nil, false
-				}
-				if c.off < len(body) && body[c.off]&0xe0 == majorUint {
-					entry(key, uint32(c.uint()), nil)
-				} else {
-					entry(key, 0, c.bytes())
-				}
-			}
-		case 7:
-			c.bytes()
-		default:
-			c.fail()
-		}
-		if c.err != nil {
-			return 0, nil, false
-		}
-	}
-	return turn, stage, true
-}
-
-func (t *tally) decision(seq uint64, d Decision) *seqDecision {
-	if d.Effect == "deny" {
+func (t *tally) decision(seq uint64, d scannedDecision) *seqDecision {
+	if string(d.effect) == "deny" {
 		t.row.Denials++
 	}
-	at := time.Unix(0, d.Time).UTC()
-	turn := t.turns[d.Turn]
-	if window := d.Turn / tallyTurns; window != t.window || len(t.repeats) >= tallyTurns {
+	at := time.Unix(0, d.at).UTC()
+	turn := t.turns[d.turn]
+	if window := d.turn / tallyTurns; window != t.window || len(t.repeats) >= tallyTurns {
 		clear(t.repeats)
 		t.window = window
 	}
-	key := sameness{d.Stage, d.Effect, d.Ruling, turn.action, turn.resource, turn.detail}
-	if known := t.repeats[key]; known != nil {
+	if known := t.repeats[sameness{string(d.stage), string(d.effect), d.ruling, turn.action, turn.resource, turn.detail}]; known != nil {
 		known.Count++
 		known.Last = at
 		return known
 	}
+	key := sameness{string(d.stage), string(d.effect), d.ruling, turn.action, turn.resource, turn.detail}
 	row := &seqDecision{seq: seq, DecisionRow: DecisionRow{
-		ID: d.ID, Session: t.row.ID, Turn: d.Turn, Stage: d.Stage, Time: at, Effect: d.Effect,
-		Reasons: slices.Clone(t.parts[d.Ruling].reasons),
+		ID: string(d.id), Session: t.row.ID, Turn: d.turn, Stage: key.stage, Time: at, Effect: key.effect,
+		Reasons: slices.Clone(t.parts[d.ruling].reasons),
 		Verb:    turn.verb, Tables: turn.tables, Text: strings.TrimSpace(turn.text), Count: 1, Last: at,
 	}}
 	if key.ruling != 0 && key.action != 0 && key.resource != 0 && key.detail != 0 {

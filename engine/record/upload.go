@@ -64,17 +64,19 @@ type recordingEnd struct {
 // recording; a different one is left alone and this one gets a name of its
 // own.
 func writeRecording(ctx context.Context, bucket *blob.Bucket, key string, s *session) (recordingEnd, int64, error) {
-	// A damaged spool is archived as it is: Verify reports it.
-	head := follow(s.session, nil, 0, s.source, func(uint64, error) {})
-	end := recordingEnd{trailer: trailer{Events: head.events, Head: head.head}, key: key}
-
+	end := recordingEnd{key: key}
 	old, oldSize, err := readTrailer(ctx, bucket, key)
 	switch {
-	case err == nil && old.Head == end.Head && old.Events == end.Events:
-		return end, oldSize, nil
-	case err == nil && old.Events >= end.Events:
-		end.key = fmt.Sprintf("%s.%x", key, end.Head[:4])
-	case err != nil && gcerrors.Code(err) != gcerrors.NotFound && !errors.Is(err, errTrailer):
+	case err == nil:
+		head := endOf(s)
+		if old.Head == head.Head && old.Events == head.Events {
+			end.trailer = head
+			return end, oldSize, nil
+		}
+		if old.Events >= head.Events {
+			end.key = fmt.Sprintf("%s.%x", key, head.Head[:4])
+		}
+	case gcerrors.Code(err) != gcerrors.NotFound && !errors.Is(err, errTrailer):
 		return end, 0, err
 	}
 
@@ -86,7 +88,7 @@ func writeRecording(ctx context.Context, bucket *blob.Bucket, key string, s *ses
 		return end, 0, err
 	}
 	count := &countingWriter{w: w}
-	if err := copyRecording(count, s, end.trailer); err != nil {
+	if end.trailer, err = copyRecording(count, s); err != nil {
 		cancel()
 		return end, 0, errors.Join(err, w.Close())
 	}
@@ -96,28 +98,43 @@ func writeRecording(ctx context.Context, bucket *blob.Bucket, key string, s *ses
 	return end, count.n, nil
 }
 
-func copyRecording(w io.Writer, s *session, end trailer) error {
+// endOf follows a session's chain. A damaged spool is archived as it is: Verify
+// reports it.
+func endOf(s *session) trailer {
+	f := follow(s.session, nil, 0, s.source, func(uint64, error) {})
+	return trailer{Events: f.events, Head: f.head}
+}
+
+// copyRecording writes a session's events and what ends the file, which it
+// follows the chain for on the way.
+func copyRecording(w io.Writer, s *session) (trailer, error) {
 	rw, err := newRecordingWriter(w, s.session)
 	if err != nil {
-		return err
+		return trailer{}, err
 	}
 	next, done, err := s.source()
 	if err != nil {
-		return err
+		return trailer{}, err
 	}
+	f := newFollower(s.session, nil, nil, func(uint64, error) {})
 	for {
-		_, encoded, err := next()
+		e, encoded, err := next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err == nil {
+			f.next(e, encoded)
 			err = rw.event(encoded)
 		}
 		if err != nil {
-			return errors.Join(err, done())
+			return trailer{}, errors.Join(err, done())
 		}
 	}
-	return errors.Join(rw.finish(end.Events, end.Head), done())
+	end := trailer{Events: f.events, Head: f.head}
+	if f.jumped { // gaps are declared behind themselves
+		end = endOf(s)
+	}
+	return end, errors.Join(rw.finish(end.Events, end.Head), done())
 }
 
 type countingWriter struct {

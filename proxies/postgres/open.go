@@ -139,6 +139,7 @@ func (s *Server) newSession(ctx context.Context, client *handshake.Client, up *u
 		statements: map[string]*statement{}, portals: map[string]*portal{},
 	}
 	ss.ctx, ss.stop = context.WithCancel(ctx)
+	ss.uncut = context.WithoutCancel(ctx)
 	if err := ss.askTruth(); err != nil {
 		ss.stop()
 		return nil, fmt.Errorf("open the session: %w", err)

@@ -1,8 +1,6 @@
 package postgres
 
 import (
-	"context"
-
 	"github.com/regate-dev/regate/engine"
 )
 
@@ -111,7 +109,7 @@ func (s *session) land() error {
 // other way round.
 func (s *session) await(releases []engine.Release) error {
 	for i := range releases {
-		if err := releases[i].Wait(context.WithoutCancel(s.ctx)); err != nil {
+		if err := releases[i].Wait(s.uncut); err != nil {
 			return err
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/regate-dev/regate/engine/mask"
 	"github.com/regate-dev/regate/proxies/postgres/analyze"
 	"github.com/regate-dev/regate/proxies/postgres/handshake"
+	"github.com/regate-dev/regate/proxies/postgres/wire"
 )
 
 // Config is what a Server needs. Every field but Analyze and Logger is
@@ -134,6 +135,7 @@ func (s *Server) Serve(ctx context.Context, l Listener) error {
 			continue
 		}
 		pause = 5 * time.Millisecond
+		conn = wire.Socket(conn)
 		if !s.track(conn) {
 			_ = conn.Close()
 			return ErrClosed

@@ -66,8 +66,9 @@ type session struct {
 	up     *upstream.Conn
 	ur     *wire.Reader
 
-	ctx  context.Context
-	stop context.CancelFunc
+	ctx   context.Context
+	uncut context.Context // ctx, but for its end
+	stop  context.CancelFunc
 
 	// What the target holds for this session.
 	tx         byte // of the last ReadyForQuery: I, T or E

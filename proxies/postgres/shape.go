@@ -32,17 +32,16 @@ func (s *session) planTurn(t *turn, message []byte) error {
 	if len(message) < wire.HeaderSize {
 		return violation("rows that were not described")
 	}
-	fields, err := rows.ParseRowDescription(nil, message[wire.HeaderSize:])
-	if err != nil {
-		return violation("RowDescription")
-	}
 	cacheable := !s.srv.readsResponse()
-	key := planKey{t.Ruling, t.statement, t.tainted, t.carried, string(message)}
 	if cacheable {
-		if plan, ok := s.plans[key]; ok {
+		if plan, ok := s.plans[planKey{t.Ruling, t.statement, t.tainted, t.carried, string(message)}]; ok {
 			t.plan, t.planned = plan, true
 			return nil
 		}
+	}
+	fields, err := rows.ParseRowDescription(nil, message[wire.HeaderSize:])
+	if err != nil {
+		return violation("RowDescription")
 	}
 	described := make([]input.Field, len(fields))
 	columns := make([]rows.Column, len(fields))
@@ -58,7 +57,7 @@ func (s *session) planTurn(t *turn, message []byte) error {
 		if len(s.plans) >= maxPlans || s.plans == nil {
 			s.plans = planCache{}
 		}
-		s.plans[key] = t.plan
+		s.plans[planKey{t.Ruling, t.statement, t.tainted, t.carried, string(message)}] = t.plan
 	}
 	return nil
 }

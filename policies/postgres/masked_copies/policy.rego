@@ -7,8 +7,8 @@
 #   AS, SELECT INTO. It denies ALTER of tables that have hidden columns, and of
 #   any schema, too: a column by another name has no mask. Temporary tables may get
 #   copies: the mask follows them.
-#   Hidden are `columns` and the `fields` of sql_pii_masks. It reads input.sql, so
-#   decisions are cached by the whole statement.
+#   Hidden are `columns` and the `fields` of sql_pii_masks. It reads
+#   input.sql.statement: decisions are cached by that, whatever the text says.
 #   Settings: columns (list of "schema.table.column"), exempt (list of groups).
 # scope: package
 # schemas:

@@ -7,7 +7,7 @@
 #   catalogue that hold samples of columns, passwords, or what others do.
 #   It is about what a statement names. Code that is not in its text is for
 #   `complete`.
-#   It reads input.sql, so decisions are cached by the whole statement.
+#   It reads input.sql.statement, so decisions are cached by that alone.
 #   Settings: functions, relations (lists of patterns of "schema.name"; * stands for any
 #   letters), exempt (list of groups).
 # scope: package

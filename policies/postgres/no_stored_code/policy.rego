@@ -5,7 +5,7 @@
 #   people's statements and rights: functions, procedures, triggers, rules, row
 #   policies, operators, casts, extensions, languages, foreign servers, publications,
 #   subscriptions, and what else `kinds` names. LOAD, too.
-#   It reads input.sql, so decisions are cached by the whole statement.
+#   It reads input.sql.command and .statement, so decisions are cached by those alone.
 #   Settings: kinds (kinds of objects, as input.sql.statement.object_kind has them),
 #   exempt (list of groups).
 # scope: package

@@ -15,6 +15,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/regate-dev/regate/proxies/postgres/wire"
 )
 
 // maxLoginMessage bounds a message of the server during the login. The longest
@@ -101,6 +103,9 @@ func (t Target) config(role string, params map[string]string, at *atomic.Int32) 
 			at.Store(int32(encrypting))
 		} else if err == nil {
 			at.Store(int32(loggingIn))
+		}
+		if err == nil {
+			conn = wire.Socket(conn)
 		}
 		return conn, err
 	}

@@ -57,6 +57,10 @@ func (f *frameReader) drain(conn net.Conn) ([]byte, error) {
 		switch {
 		case errors.As(err, &network) && network.Timeout():
 			return out, conn.SetReadDeadline(time.Time{})
+		case errors.Is(err, io.EOF):
+			// The background reader has met the end, and whoever reads next
+			// will: what came before it is not lost.
+			return out, conn.SetReadDeadline(time.Time{})
 		case err != nil:
 			return nil, err
 		}
