@@ -10,16 +10,35 @@ import (
 	"golang.org/x/term"
 
 	"github.com/regate-dev/regate/engine/record"
+	kubernetes "github.com/regate-dev/regate/proxies/kubernetes/replay"
 	"github.com/regate-dev/regate/proxies/postgres/replay"
 )
 
 // renderers says who shows recorded results, by the format of their chunks.
-// What is not listed is shown by plainRenderer.
-func renderers() map[string]func(io.Writer) record.Renderer {
-	return map[string]func(io.Writer) record.Renderer{
+// What is not listed is shown by plainRenderer. live says that the session plays
+// in its own time.
+func renderers(live bool) map[string]func(io.Writer) record.Renderer {
+	all := map[string]func(io.Writer) record.Renderer{
 		replay.Backend: func(w io.Writer) record.Renderer { return replay.New(w, replayOptions(w)) },
 		replay.CopyIn:  func(w io.Writer) record.Renderer { return replay.NewCopyIn(w, replayOptions(w)) },
 	}
+	for _, format := range kubernetes.Formats {
+		all[format] = func(w io.Writer) record.Renderer { return kubernetes.NewTerminal(w, live && isTerminal(w)) }
+	}
+	return all
+}
+
+// severalFormats is a renderer that shows what was recorded in several formats
+// as one.
+type severalFormats interface {
+	record.Renderer
+	Takes(format string) bool
+	WriteAs(format string, data []byte) error
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // replayOptions fit the terminal. What is piped away is not cut to a width.

@@ -31,7 +31,7 @@ running gateway.`,
 		Args: wantNoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newSessionsListCmd(), newSessionsShowCmd(), newSessionsReplayCmd(), newSessionsExportCmd(), newSessionsReindexCmd(),
+	cmd.AddCommand(newSessionsListCmd(), newSessionsShowCmd(), newSessionsReplayCmd(), newSessionsCastCmd(), newSessionsExportCmd(), newSessionsReindexCmd(),
 		newSessionsHoldCmd(), newSessionsReleaseCmd(), newSessionsHoldsCmd())
 	return cmd
 }

@@ -22,7 +22,9 @@ func newSessionsReplayCmd() *cobra.Command {
 		Short: "Play a session back, with what the agent was shown",
 		Long: `Play a session back: each statement as it came, what was decided, and the
 results as the agent saw them, masked. Without --speed everything is printed at
-once; --speed 1 keeps the real timing, --speed 10 is ten times as fast.`,
+once; --speed 1 keeps the real timing, --speed 10 is ten times as fast. An exec
+into a pod is shown as its terminal was, and what was typed below it;
+'regate sessions cast' writes it as a file for asciinema.`,
 		Example: `  regate sessions replay 01JQ3Z5V8W7T6S5R4Q3P2N1M0K
   regate sessions replay 01JQ3Z5V8W7T6S5R4Q3P2N1M0K --speed 4`,
 		Args: wantOneSession,
@@ -42,7 +44,7 @@ once; --speed 1 keeps the real timing, --speed 10 is ten times as fast.`,
 			}
 			p := &player{
 				ctx: cmd.Context(), w: cmd.OutOrStdout(), st: styleFor(cmd.OutOrStdout()), speed: speed,
-				transcript: record.NewTranscript(session.session.String()), formats: renderers(),
+				transcript: record.NewTranscript(session.session.String()), formats: renderers(speed > 0),
 				held: map[uint64][]string{},
 			}
 			printSessionHead(p.w, p.st, session.row(whole), whole.Asserted)
@@ -185,6 +187,10 @@ func (p *player) chunk(e record.Event) error {
 	if err != nil {
 		return err
 	}
+	several, _ := p.result.(severalFormats)
+	if several != nil && p.turn == c.Turn && several.Takes(c.Format) {
+		return several.WriteAs(c.Format, c.Data)
+	}
 	if p.result != nil && (p.turn != c.Turn || p.format != c.Format) {
 		if err := p.endResult(); err != nil {
 			return err
@@ -196,6 +202,9 @@ func (p *player) chunk(e record.Event) error {
 			open = plainRenderer
 		}
 		p.turn, p.format, p.result = c.Turn, c.Format, open(p.w)
+		if several, ok := p.result.(severalFormats); ok {
+			return several.WriteAs(c.Format, c.Data)
+		}
 	}
 	return p.result.Write(c.Data)
 }

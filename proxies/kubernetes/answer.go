@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -201,7 +202,7 @@ func (s *Server) body(out *released, m *rewrite.Masker, how carriage, resp *http
 	case how == asText:
 		buffer := s.buffers.Get().(*[]byte)
 		defer s.buffers.Put(buffer)
-		return out.text(resp.Body, *buffer, m)
+		return out.text(resp.Body, m)
 	}
 	return nil
 }
@@ -333,19 +334,47 @@ func (o *released) events(r io.Reader, m *rewrite.Masker) error {
 	}
 }
 
-// text passes a log on, with what detectors find masked.
-func (o *released) text(r io.Reader, buffer []byte, m *rewrite.Masker) error {
+// text passes a log on, with what detectors find masked. What may become a
+// value to mask is held back for holdBack at most: a log that is followed may
+// say nothing more for hours.
+func (o *released) text(r io.Reader, m *rewrite.Masker) error {
 	stream, ok := m.Text()
 	if !ok {
 		return o.write([]byte(rewrite.Withheld + "\n"))
 	}
+	ctx, cancel := context.WithCancel(o.ctx)
+	defer cancel()
+	pieces := make(chan message)
+	go func() {
+		for {
+			data := make([]byte, chunk)
+			n, err := r.Read(data)
+			select {
+			case pieces <- message{data[:n], err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	quiet := time.NewTimer(holdBack)
+	defer quiet.Stop()
 	var out []byte
 	for {
-		n, err := r.Read(buffer)
-		out = stream.Write(out[:0], buffer[:n])
-		end := errors.Is(err, io.EOF)
-		if end {
-			out = stream.Flush(out)
+		var end error
+		select {
+		case p := <-pieces:
+			out, end = stream.Write(out[:0], p.data), p.err
+			if end != nil {
+				out = stream.Flush(out)
+			}
+			quiet.Reset(holdBack)
+		case <-quiet.C:
+			out = stream.Flush(out[:0])
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 		if len(out) > 0 {
 			if err := o.write(out); err != nil {
@@ -355,11 +384,11 @@ func (o *released) text(r io.Reader, buffer []byte, m *rewrite.Masker) error {
 				return err
 			}
 		}
-		if end {
+		if errors.Is(end, io.EOF) {
 			return nil
 		}
-		if err != nil {
-			return err
+		if end != nil {
+			return end
 		}
 	}
 }

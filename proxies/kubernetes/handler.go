@@ -212,26 +212,6 @@ func (s *Server) decided(ctx context.Context, w http.ResponseWriter, hr *http.Re
 	s.answer(ctx, w, session, turn, r, resp)
 }
 
-// streamDenial refuses the streams that regate does not terminate: what it
-// cannot see it cannot record.
-func streamDenial(r *request.Request, h http.Header) *engine.Denial {
-	switch {
-	case r.Action.Upgrade == "":
-		return nil
-	case r.Action.Stream == "portforward":
-		return &engine.Denial{
-			Reasons: []string{ReasonStream}, Message: "portforward does not go through this gateway: what it carries cannot be seen",
-			Hint: "Use exec, or reach the service another way.",
-		}
-	case r.Action.Upgrade != "websocket" || len(offered(h)) == 0:
-		return &engine.Denial{
-			Reasons: []string{ReasonStream}, Message: r.Action.Stream + " goes through this gateway over WebSocket only",
-			Hint: "Use kubectl 1.31 or later, and do not set KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false.",
-		}
-	}
-	return nil
-}
-
 // writtenBack refuses a write of what a mask left of a value.
 func writtenBack(turn *engine.Turn, r *request.Request) *engine.Denial {
 	if !r.IsResource || len(r.Bodies) == 0 {

@@ -3,10 +3,7 @@ package kubernetes_test
 import (
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -303,97 +300,5 @@ func TestRevocationEndsWatch(t *testing.T) {
 	}
 	if a := g.do(token, "GET", "/api", ""); a.status != 401 {
 		t.Errorf("after revocation: %d %s", a.status, a.body)
-	}
-}
-
-const streamPolicy = allowAll + `
-deny contains {"id": "test/no-shell", "msg": "no shells"} if {
-	some word in input.kubernetes.exec.command
-	word in {"bash", "zsh"}
-}
-
-mask contains {"id": "test/cards", "detect": "credit_card", "method": "redact"} if true
-
-require_approval contains {"id": "test/date", "from": ["group:operators"], "count": 1, "ttl": "15m", "wait": "0s"} if {
-	"date" in input.kubernetes.exec.command
-}
-`
-
-func TestExec(t *testing.T) {
-	g := start(t, streamPolicy)
-	ns := g.namespace()
-	g.cluster.Pod(t, ns, "p", "line one\ncard 4111 1111 1111 1111\n")
-	agent := g.kubectl("agent")
-	exec := func(args ...string) (string, error) {
-		return agent(append([]string{"-n", ns, "exec", "p"}, args...)...)
-	}
-	if out, err := exec("--", "echo", "hello"); err != nil || out != "hello\n" {
-		t.Errorf("echo: %v %q", err, out)
-	}
-	if out, err := exec("--", "sh", "-c", "echo out; echo err >&2; exit 3"); err == nil || !strings.Contains(out, "out\n") || !strings.Contains(out, "err\n") || !strings.Contains(out, "exit code 3") {
-		t.Errorf("exit code: %v %q", err, out)
-	}
-	if out, err := exec("--", "sh", "-c", "echo card 4111 1111 1111 1111; echo 4111111111111111 >&2"); err != nil || strings.Contains(out, "1111") || strings.Count(out, "[REDACTED:credit_card]") != 2 {
-		t.Errorf("masks: %v %q", err, out)
-	}
-	if out, err := agent("-n", ns, "exec", "-i", "p", "--", "cat", "stdin:from the agent\n"); err != nil || out != "from the agent\n" {
-		t.Errorf("stdin: %v %q", err, out)
-	}
-	// A megabyte arrives as it is.
-	if out, err := exec("--", "sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x"); err != nil || len(out) != 1000000 {
-		t.Errorf("a megabyte: %v, %d bytes", err, len(out))
-	}
-	if out, err := exec("--", "bash"); err == nil || !strings.Contains(out, "no shells") {
-		t.Errorf("denied: %v %q", err, out)
-	}
-	if out, err := exec("-c", "other", "--", "ls"); err == nil || !strings.Contains(out, "other") {
-		t.Errorf("no such container: %v %q", err, out)
-	}
-	if out, err := agent("-n", ns, "attach", "-i", "p", "stdin:one\ntwo\n"); err != nil || !strings.Contains(out, "echo one\necho two\n") {
-		t.Errorf("attach: %v %q", err, out)
-	}
-	if out, err := agent("-n", ns, "logs", "p"); err != nil || out != "line one\ncard [REDACTED:credit_card]\n" {
-		t.Errorf("logs: %v %q", err, out)
-	}
-	if out, err := agent("-n", ns, "port-forward", "p", ":80", "--address=127.0.0.1"); err == nil || !strings.Contains(out, "kubernetes/stream") {
-		t.Errorf("port-forward: %v %q", err, out)
-	}
-	if out, err := exec("--", "date"); err == nil || !strings.Contains(out, "approval/pending") {
-		t.Fatalf("held: %v %q", err, out)
-	}
-	g.approve(g.desk.List(approval.Filter{States: []approval.State{approval.Pending}})[0].ID)
-	if out, err := exec("--", "date"); err != nil {
-		t.Errorf("approved: %v %q", err, out)
-	}
-}
-
-func TestRevocationEndsExec(t *testing.T) {
-	g := start(t, streamPolicy)
-	ns := g.namespace()
-	g.cluster.Pod(t, ns, "p", "")
-	agent := g.kubectl("agent")
-	marker := filepath.Join(t.TempDir(), "started")
-	done := make(chan string)
-	go func() {
-		out, err := agent("-n", ns, "exec", "p", "--", "sh", "-c", "touch "+marker+"; sleep 600")
-		done <- out + " " + fmt.Sprint(err)
-	}()
-	for started := false; !started; {
-		select {
-		case out := <-done:
-			t.Fatal(out)
-		case <-time.After(10 * time.Millisecond):
-			_, err := os.Stat(marker)
-			started = err == nil
-		}
-	}
-	must(t, g.revoked.Add(t.Context(), identity.Revocation{Kind: "subject", Value: "agent", Issuer: g.issuer.URL, Reason: "test", By: "test", At: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}))
-	select {
-	case out := <-done:
-		if !strings.Contains(out, identity.ReasonRevoked) {
-			t.Errorf("kubectl says %q", out)
-		}
-	case <-time.After(30 * time.Second):
-		t.Fatal("the exec goes on")
 	}
 }

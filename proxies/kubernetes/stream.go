@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -15,59 +14,70 @@ import (
 	"github.com/gorilla/websocket"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/remotecommand"
 	dial "k8s.io/client-go/transport/websocket"
+	"k8s.io/streaming/pkg/httpstream"
 
 	"github.com/regate-dev/regate/engine"
 	"github.com/regate-dev/regate/engine/input"
-	"github.com/regate-dev/regate/engine/mask"
 	"github.com/regate-dev/regate/proxies/kubernetes/request"
 	"github.com/regate-dev/regate/proxies/kubernetes/rewrite"
 )
 
-// exec and attach are terminated here: regate reads every message, so that
-// output can be masked and all of it recorded, and speaks to the API server
-// itself. One message is one byte that names a channel, and data.
-const (
-	channelStdin  = 0
-	channelStdout = 1
-	channelStderr = 2
-	channelError  = 3 // a Status: how the command ended
-	channelResize = 4
-	channelClose  = 255 // v5: the channel in its data has ended
-)
+// exec, attach and portforward are terminated here: regate reads every message,
+// so that output can be masked and all of it recorded, and speaks to the API
+// server itself. An agent may use WebSocket or SPDY; the API server is asked over
+// WebSocket. Nothing is changed to another protocol before both the gate and the
+// API server have agreed, and what is then carried are messages, never bytes of
+// a connection.
 
-// The formats of what is recorded of a stream.
-const (
-	formatStdin  = "kubernetes/stdin"
-	formatStdout = "kubernetes/stdout"
-	formatStderr = "kubernetes/stderr"
-	formatExit   = "kubernetes/exit"   // the Status on the error channel
-	formatResize = "kubernetes/resize" // {"Width":80,"Height":24}
+// The protocols that regate speaks, the best first.
+var (
+	execSockets   = []string{remotecommand.StreamProtocolV5Name, remotecommand.StreamProtocolV4Name}
+	execSPDY      = []string{remotecommand.StreamProtocolV4Name}
+	forwardSocket = []string{"SPDY/3.1+" + forwardSPDY[0]}
+	forwardSPDY   = []string{"portforward.k8s.io"}
 )
-
-// subprotocols are those that regate speaks, the best first.
-var subprotocols = []string{"v5.channel.k8s.io", "v4.channel.k8s.io"}
 
 const (
 	// maxMessage bounds one message, in bytes. kubectl sends 32 KiB at most.
 	maxMessage = 1 << 20
-	// holdBack is how long output is kept for what may make it a value to mask:
-	// a prompt must not wait for the next line.
-	holdBack = 100 * time.Millisecond
 	// closeTime bounds the last message to an agent.
 	closeTime = 5 * time.Second
 )
 
-// offered returns the subprotocols that an agent offers and regate speaks. A
-// token among them is not looked at.
-func offered(h http.Header) []string {
+// offered returns the protocols that an agent offers for a stream and regate
+// speaks. A token among them is not looked at.
+func offered(r *request.Request, h http.Header) []string {
+	ours, header := execSockets, "Sec-Websocket-Protocol"
+	forward := r.Action.Stream == "portforward"
+	switch {
+	case r.Action.Upgrade == "spdy" && forward:
+		ours, header = forwardSPDY, httpstream.HeaderProtocolVersion
+	case r.Action.Upgrade == "spdy":
+		ours, header = execSPDY, httpstream.HeaderProtocolVersion
+	case forward:
+		ours = forwardSocket
+	}
 	var theirs []string
-	for _, line := range h["Sec-Websocket-Protocol"] {
+	for _, line := range h[http.CanonicalHeaderKey(header)] {
 		for p := range strings.SplitSeq(line, ",") {
 			theirs = append(theirs, strings.TrimSpace(p))
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(subprotocols), func(p string) bool { return !slices.Contains(theirs, p) })
+	return slices.DeleteFunc(slices.Clone(ours), func(p string) bool { return !slices.Contains(theirs, p) })
+}
+
+// streamDenial refuses the streams that regate does not terminate: what it
+// cannot see it cannot record.
+func streamDenial(r *request.Request, h http.Header) *engine.Denial {
+	if r.Action.Upgrade == "" || len(offered(r, h)) > 0 {
+		return nil
+	}
+	return &engine.Denial{
+		Reasons: []string{ReasonStream}, Message: r.Action.Stream + " was asked for in a protocol that this gateway does not speak",
+		Hint: "Use a current kubectl, or another client that offers " + strings.Join(slices.Concat(execSockets, forwardSocket, forwardSPDY), ", ") + ".",
+	}
 }
 
 // dialStream opens the stream at the API server. Nothing of it is connected to
@@ -93,7 +103,7 @@ func (t *target) dialStream(ctx context.Context, r *request.Request, acts http.H
 	return dial.Negotiate(round, holder, req, protocols...)
 }
 
-// stream carries an exec or an attach that the gate has allowed.
+// stream carries a stream that the gate has allowed.
 func (s *Server) stream(ctx context.Context, w http.ResponseWriter, hr *http.Request, session *session, t *target, turn *engine.Turn, r *request.Request) {
 	refuse := func(d *engine.Denial) {
 		d.DecisionID = turn.ID()
@@ -101,25 +111,25 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, hr *http.Req
 		session.Own.remember(r.URL.RequestURI(), d)
 		deny(w, d)
 	}
-	tree, err := turn.Tree(ctx, []input.Field{{Name: r.Summary(), Type: "stream", Sources: []string{sourceOf(r)}, Derivation: input.Exact}})
+	forward := r.Action.Stream == "portforward"
+	masker, err := s.streamMasker(ctx, turn, r)
 	if err != nil {
 		refuse(asDenial(err))
 		return
-	}
-	var masker *rewrite.Masker
-	if tree != nil {
-		masker = rewrite.New(s.keyring, tree, r.Resource.Type)
-		if _, ok := masker.Text(); !ok {
-			refuse(&engine.Denial{Reasons: []string{ReasonUnmaskable}, Message: "a policy masks the output of " + r.Action.Stream + " as a whole"})
-			return
-		}
 	}
 	acts, err := t.Impersonate.of(session.Identity())
 	if err != nil {
 		refuse(asDenial(err))
 		return
 	}
-	upstream, err := t.dialStream(ctx, r, acts, offered(hr.Header))
+	protocols := offered(r, hr.Header)
+	switch {
+	case forward:
+		protocols = forwardSocket
+	case r.Action.Upgrade == "spdy": // it can say that stdin has ended, which only v5 can
+		protocols = execSockets[:1]
+	}
+	upstream, err := t.dialStream(ctx, r, acts, protocols)
 	if err != nil {
 		var status *apierrors.StatusError
 		if errors.As(err, &status) && status.ErrStatus.Code >= 400 {
@@ -134,21 +144,71 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, hr *http.Req
 		refuse(asDenial(err))
 		return
 	}
-	front := websocket.Upgrader{Subprotocols: []string{upstream.Subprotocol()}, HandshakeTimeout: headerTimeout}
-	agent, err := front.Upgrade(w, hr, nil)
+	if forward {
+		s.forwardPorts(ctx, w, hr, session, t, turn, r, upstream)
+		return
+	}
+	c := &channels{ctx: ctx, turn: turn, upstream: upstream, stdin: r.Detail.Exec.Stdin, v5: upstream.Subprotocol() == execSockets[0]}
+	if r.Action.Upgrade == "spdy" {
+		c.agent, err = acceptStreams(ctx, w, hr, r.Detail.Exec)
+	} else {
+		c.agent, err = acceptSocket(w, hr, upstream.Subprotocol())
+	}
 	if err != nil { // it has been answered
 		turn.Done(engine.Outcome{Code: request.ReasonUpgrade, Message: "the agent's upgrade failed"})
 		return
 	}
-	defer agent.Close()
-	c := &channels{ctx: ctx, turn: turn, agent: agent, upstream: upstream, stdin: r.Detail.Exec.Stdin, v5: upstream.Subprotocol() == subprotocols[0]}
+	defer c.agent.close()
+	defer cutWhenDone(ctx, c.agent.cut)()
 	if masker != nil && !masker.Idle() {
 		c.out[channelStdout], _ = masker.Text()
 		c.out[channelStderr], _ = masker.Text()
 		c.out[channelError], _ = masker.Text()
 	}
-	outcome := c.run(session)
-	turn.Done(outcome)
+	turn.Done(c.run(session))
+}
+
+// streamMasker says how what a stream carries is masked; nil is not at all. The
+// error is a *engine.Denial.
+func (s *Server) streamMasker(ctx context.Context, turn *engine.Turn, r *request.Request) (*rewrite.Masker, error) {
+	tree, err := turn.Tree(ctx, []input.Field{{Name: r.Summary(), Type: "stream", Sources: []string{sourceOf(r)}, Derivation: input.Exact}})
+	if err != nil || tree == nil {
+		return nil, err
+	}
+	masker := rewrite.New(s.keyring, tree, r.Resource.Type)
+	if r.Action.Stream == "portforward" {
+		if !masker.Idle() {
+			return nil, &engine.Denial{
+				Reasons: []string{ReasonUnmaskable}, Message: "a policy masks values, and in what comes from a port there is no telling where one is",
+				Hint: `Ask the policy's owner to leave out requests whose input.action.stream is "portforward".`,
+			}
+		}
+		return nil, nil
+	}
+	if _, ok := masker.Text(); !ok {
+		return nil, &engine.Denial{Reasons: []string{ReasonUnmaskable}, Message: "a policy masks the output of " + r.Action.Stream + " as a whole"}
+	}
+	return masker, nil
+}
+
+// cutWhenDone cuts a connection that is still there some time after ctx has
+// ended: an agent that reads nothing would keep its stream for ever. The
+// returned function takes that back.
+func cutWhenDone(ctx context.Context, cut func()) (stop func()) {
+	over := make(chan struct{})
+	go func() {
+		select {
+		case <-over:
+			return
+		case <-ctx.Done():
+		}
+		select {
+		case <-over:
+		case <-time.After(closeTime):
+			cut()
+		}
+	}()
+	return func() { close(over) }
 }
 
 // refusedUpstream passes on why the API server did not open a stream.
@@ -162,238 +222,4 @@ func (s *Server) refusedUpstream(ctx context.Context, w http.ResponseWriter, ses
 	s.answer(ctx, w, session, turn, r, &http.Response{
 		StatusCode: int(status.Code), Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
 	})
-}
-
-// channels carries messages between an agent and the API server.
-type channels struct {
-	ctx             context.Context
-	turn            *engine.Turn
-	agent, upstream *websocket.Conn
-	stdin, v5       bool
-	out             [channelError + 1]*mask.Stream // nil: nothing to mask
-
-	bytes  int64
-	exit   metav1.Status
-	exited bool
-}
-
-// message is one from the API server.
-type message struct {
-	data []byte
-	err  error
-}
-
-// run carries until one side ends, or the session does.
-func (c *channels) run(session *session) engine.Outcome {
-	c.agent.SetReadLimit(maxMessage)
-	c.upstream.SetReadLimit(maxMessage)
-	ctx, cancel := context.WithCancel(c.ctx)
-	defer cancel()
-	from := make(chan message)
-	go func() {
-		for {
-			data, err := read(c.upstream)
-			select {
-			case from <- message{data, err}:
-			case <-ctx.Done():
-				return
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-	gone := make(chan error, 1)
-	go func() { gone <- c.input(ctx) }()
-
-	err := c.output(ctx, from, gone)
-	if why := session.Ended(); why != nil {
-		c.tell(why)
-		return engine.Outcome{Bytes: c.bytes, Code: why.Reason(), Message: why.Message, Cancelled: true}
-	}
-	var d *engine.Denial
-	switch {
-	case errors.As(err, &d):
-		c.tell(d)
-		return engine.Outcome{Bytes: c.bytes, Code: d.Reason(), Message: d.Message}
-	case err != nil:
-		return engine.Outcome{Bytes: c.bytes, Code: ReasonTruncated, Message: "the stream was cut", Cancelled: true}
-	}
-	out := engine.Outcome{Bytes: c.bytes, Tag: "ended"}
-	if c.exited {
-		out.Tag = "exit 0"
-		if c.exit.Status != metav1.StatusSuccess {
-			out.Tag, out.Code, out.Message = "", string(c.exit.Reason), shorten(c.exit.Message)
-		}
-	}
-	_ = c.agent.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(closeTime))
-	return out
-}
-
-func read(conn *websocket.Conn) ([]byte, error) {
-	kind, data, err := conn.ReadMessage()
-	if err == nil && (kind != websocket.BinaryMessage || len(data) == 0) {
-		err = errors.New("kubernetes: a message that is no channel's")
-	}
-	return data, err
-}
-
-// output carries what the API server sends. It returns nil when that has ended.
-func (c *channels) output(ctx context.Context, from <-chan message, gone <-chan error) error {
-	quiet := time.NewTimer(holdBack)
-	defer quiet.Stop()
-	for {
-		select {
-		case m := <-from:
-			if m.err != nil {
-				for ch := range c.out {
-					if err := c.release(byte(ch), nil, true); err != nil {
-						return err
-					}
-				}
-				var end *websocket.CloseError
-				if errors.As(m.err, &end) && (end.Code == websocket.CloseNormalClosure || end.Code == websocket.CloseNoStatusReceived) || errors.Is(m.err, io.EOF) || c.exited {
-					return nil
-				}
-				return m.err
-			}
-			if err := c.receive(m.data[0], m.data[1:]); err != nil {
-				return err
-			}
-			quiet.Reset(holdBack)
-		case <-quiet.C:
-			for ch := range c.out {
-				if err := c.release(byte(ch), nil, true); err != nil {
-					return err
-				}
-			}
-		case err := <-gone:
-			if err != nil {
-				return err
-			}
-			gone = nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// receive takes one message of the API server.
-func (c *channels) receive(channel byte, data []byte) error {
-	switch channel {
-	case channelStdout, channelStderr:
-		return c.release(channel, data, false)
-	case channelError:
-		if err := json.Unmarshal(data, &c.exit); err == nil {
-			c.exited = true
-		}
-		return c.release(channel, data, true)
-	case channelClose:
-		if !c.v5 || len(data) != 1 {
-			return errors.New("kubernetes: a channel is closed that cannot be")
-		}
-		if int(data[0]) < len(c.out) {
-			if err := c.release(data[0], nil, true); err != nil {
-				return err
-			}
-		}
-		return c.agent.WriteMessage(websocket.BinaryMessage, []byte{channelClose, data[0]})
-	case channelStdin, channelResize:
-		if len(data) == 0 {
-			return c.agent.WriteMessage(websocket.BinaryMessage, []byte{channel})
-		}
-	}
-	return fmt.Errorf("kubernetes: the API server sent data on channel %d", channel)
-}
-
-// release masks output, records it and shows what can be shown. all says that
-// nothing is held back for what may come.
-func (c *channels) release(channel byte, data []byte, all bool) error {
-	stream := c.out[channel]
-	shown := data
-	if stream != nil {
-		shown = stream.Write(nil, data)
-		if all {
-			shown = stream.Flush(shown)
-		}
-		if len(shown) == 0 && len(data) > 0 {
-			return nil
-		}
-	}
-	if len(shown) == 0 {
-		if data == nil {
-			return nil
-		}
-		// An empty message opens a channel.
-		return c.agent.WriteMessage(websocket.BinaryMessage, []byte{channel})
-	}
-	format := formatStdout
-	switch channel {
-	case channelStderr:
-		format = formatStderr
-	case channelError:
-		format = formatExit
-	}
-	for len(shown) > 0 {
-		n := min(len(shown), 32<<10) // as large as the API server's own
-		if err := c.turn.Output(format, shown[:n], 0).Wait(c.ctx); err != nil {
-			return err
-		}
-		if err := c.agent.WriteMessage(websocket.BinaryMessage, append([]byte{channel}, shown[:n]...)); err != nil {
-			return err
-		}
-		c.bytes += int64(n)
-		shown = shown[n:]
-	}
-	return nil
-}
-
-// input carries what the agent sends, recorded before it is sent on. It returns
-// nil when the agent has ended in good order.
-func (c *channels) input(ctx context.Context) error {
-	for {
-		data, err := read(c.agent)
-		if err != nil {
-			var end *websocket.CloseError
-			if errors.As(err, &end) && end.Code == websocket.CloseNormalClosure {
-				return c.upstream.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(closeTime))
-			}
-			return errors.Join(errors.New("the agent went away"), err)
-		}
-		channel, rest := data[0], data[1:]
-		format := formatStdin
-		switch {
-		case channel == channelStdin && c.stdin:
-		case channel == channelResize:
-			format = formatResize
-		case channel == channelClose && c.v5 && len(rest) == 1:
-			format = ""
-		case len(rest) == 0:
-			format = "" // opens a channel
-		default:
-			return &engine.Denial{Reasons: []string{ReasonStream}, Message: fmt.Sprintf("data came on channel %d, which this request does not have", channel)}
-		}
-		if format != "" && len(rest) > 0 {
-			for part := range slices.Chunk(rest, engine.MaxOutput) {
-				if err := c.turn.Input(format, part).Wait(ctx); err != nil {
-					return err
-				}
-			}
-		}
-		if err := c.upstream.WriteMessage(websocket.BinaryMessage, data); err != nil {
-			return err
-		}
-	}
-}
-
-// tell ends a stream with why, in the place where a client looks for how its
-// command ended.
-func (c *channels) tell(d *engine.Denial) {
-	status, err := json.Marshal(statusOf(d))
-	if err != nil {
-		return
-	}
-	_ = c.agent.SetWriteDeadline(time.Now().Add(closeTime))
-	_ = c.agent.WriteMessage(websocket.BinaryMessage, append([]byte{channelError}, status...))
-	_ = c.agent.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.ClosePolicyViolation, shorten(d.Reason())), time.Now().Add(closeTime))
 }

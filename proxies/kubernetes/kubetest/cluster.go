@@ -272,7 +272,9 @@ contexts: [{name: c, context: {cluster: c, user: c}}]
 }
 
 // Kubectl returns a kubectl that talks to a server with a token. Its home is a
-// folder of the test's own, since it caches there what a server offers.
+// folder of the test's own, since it caches there what a server offers. First
+// arguments such as "env:KEY=value" are its environment, a last one such as
+// "stdin:text" its input.
 func (c *Cluster) Kubectl(t testing.TB, server, caFile, token string) func(args ...string) (string, error) {
 	t.Helper()
 	home := t.TempDir()
@@ -281,9 +283,12 @@ func (c *Cluster) Kubectl(t testing.TB, server, caFile, token string) func(args 
 		t.Fatal(err)
 	}
 	return func(args ...string) (string, error) {
+		env := []string{"HOME=" + home, "KUBECONFIG=" + config, "PATH=" + os.Getenv("PATH")}
+		for len(args) > 0 && strings.HasPrefix(args[0], "env:") {
+			env, args = append(env, strings.TrimPrefix(args[0], "env:")), args[1:]
+		}
 		cmd := exec.CommandContext(t.Context(), filepath.Join(c.Programs, "kubectl"), args...)
-		cmd.Env = []string{"HOME=" + home, "KUBECONFIG=" + config, "PATH=" + os.Getenv("PATH")}
-		cmd.Dir = home
+		cmd.Env, cmd.Dir = env, home
 		var out bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &out
 		if i := len(args) - 1; i >= 0 && strings.HasPrefix(args[i], "stdin:") {

@@ -2,6 +2,7 @@ package kubetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -30,6 +31,19 @@ func (c *Cluster) Pod(t testing.TB, namespace, name, log string) {
 	at := "/api/v1/namespaces/" + namespace + "/pods"
 	c.must(t, "POST", at, fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":%q},"spec":{"nodeName":%q,"containers":[{"name":"main","image":"none"}]}}`, name, nodeName))
 	c.must(t, "PATCH", at+"/"+name+"/status", `{"status":{"phase":"Running","containerStatuses":[{"name":"main","image":"none","imageID":"","ready":true,"restartCount":0,"state":{"running":{}}}]}}`)
+}
+
+// Log appends to the log of a Pod.
+func (c *Cluster) Log(t testing.TB, namespace, name, text string) {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(c.file("logs"), namespace, name, "main.log"), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteString(text)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (c *Cluster) must(t testing.TB, method, path, body string) {

@@ -218,6 +218,9 @@ func (r *Request) Summary() string {
 	if e := r.Detail.Exec; e != nil && len(e.Command) > 0 {
 		out += ": " + strings.Join(e.Command, " ")
 	}
+	for i, port := range r.Detail.Ports {
+		out += []string{": ", ", "}[min(i, 1)] + strconv.FormatInt(port, 10)
+	}
 	if r.Action.DryRun {
 		out += " (dry run)"
 	}
