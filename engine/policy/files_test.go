@@ -59,7 +59,7 @@ func TestPublishedFilesAreCurrent(t *testing.T) {
 
 // The packs' own tests pass and cover them, as stock `opa test --coverage` says.
 func TestPacksPassTheirTests(t *testing.T) {
-	for _, bundle := range []string{"bundles/demo", "bundles/bench"} {
+	for _, bundle := range []string{"bundles/demo", "bundles/demo-kubernetes", "bundles/bench"} {
 		t.Run(bundle, func(t *testing.T) {
 			loaded, err := loader.NewFileLoader().WithProcessAnnotation(true).All(everyPack(t, bundle))
 			if err != nil {

@@ -2,6 +2,7 @@ package kubetest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,16 +22,33 @@ const nodeName = "node"
 // this machine, its log is the given text.
 func (c *Cluster) Pod(t testing.TB, namespace, name, log string) {
 	t.Helper()
+	if err := c.AddPod(t.Context(), namespace, name, log, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// AddPod is Pod with environment variables, KEY and value.
+func (c *Cluster) AddPod(ctx context.Context, namespace, name, log string, env [][2]string) error {
 	dir := filepath.Join(c.file("logs"), namespace, name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, "main.log"), []byte(log), 0o600); err != nil {
-		t.Fatal(err)
+		return err
+	}
+	variables := []map[string]string{}
+	for _, v := range env {
+		variables = append(variables, map[string]string{"name": v[0], "value": v[1]})
+	}
+	raw, err := json.Marshal(variables)
+	if err != nil {
+		return err
 	}
 	at := "/api/v1/namespaces/" + namespace + "/pods"
-	c.must(t, "POST", at, fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":%q},"spec":{"nodeName":%q,"containers":[{"name":"main","image":"none"}]}}`, name, nodeName))
-	c.must(t, "PATCH", at+"/"+name+"/status", `{"status":{"phase":"Running","containerStatuses":[{"name":"main","image":"none","imageID":"","ready":true,"restartCount":0,"state":{"running":{}}}]}}`)
+	if err := c.call(ctx, "POST", at, fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":%q},"spec":{"nodeName":%q,"containers":[{"name":"main","image":"none","env":%s}]}}`, name, nodeName, raw)); err != nil {
+		return err
+	}
+	return c.call(ctx, "PATCH", at+"/"+name+"/status", `{"status":{"phase":"Running","containerStatuses":[{"name":"main","image":"none","imageID":"","ready":true,"restartCount":0,"state":{"running":{}}}]}}`)
 }
 
 // Log appends to the log of a Pod.
@@ -42,13 +60,6 @@ func (c *Cluster) Log(t testing.TB, namespace, name, text string) {
 		err = errors.Join(err, f.Close())
 	}
 	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (c *Cluster) must(t testing.TB, method, path, body string) {
-	t.Helper()
-	if err := c.call(t.Context(), method, path, body); err != nil {
 		t.Fatal(err)
 	}
 }
