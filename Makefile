@@ -47,6 +47,7 @@ lint: $(TOOLS)/staticcheck $(TOOLS)/govulncheck $(TOOLS)/opa ## check formatting
 	.ci/lint-policies $(TOOLS)/opa
 	go run -buildvcs=false ./cmd/regate policy test --coverage --threshold 100 policies bundles/demo
 	go run -buildvcs=false ./cmd/regate policy test --coverage --threshold 100 policies bundles/demo-http
+	go run -buildvcs=false ./cmd/regate policy test --coverage --threshold 100 policies bundles/demo-kubernetes
 	.ci/vulncheck $(TOOLS)/govulncheck
 
 .PHONY: bench
@@ -71,6 +72,12 @@ demo-http: ## the same with an HTTP API, by reverse and forward proxy
 demo-mcp: ## show regate at work with MCP servers of others
 	@.ci/setup compiler node npm
 	@$(MAKE) --no-print-directory play-mcp
+
+.PHONY: demo-kubernetes
+demo-kubernetes: ## the same with a Kubernetes cluster and kubectl; builds a control plane where it is missing
+	@.ci/setup compiler
+	@.ci/kubernetes >/dev/null
+	@$(MAKE) --no-print-directory play-kubernetes
 
 # One of the shows of cmd/demo, when what it needs is installed.
 play-%:

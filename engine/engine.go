@@ -131,6 +131,11 @@ type Request struct {
 	// and refused at once with ReasonPending: the proxy's protocol has a way to
 	// tell the agent to come back.
 	NoWait bool
+	// Bind, where it is not nil, is called when a person would have to be asked, or an
+	// approval used: the request that it returns, which says more of what the
+	// request is about, is decided in its place. So an approval holds for that alone.
+	// Its own Bind is not called. A *Denial refuses the request.
+	Bind func(ctx context.Context) (*Request, *Denial)
 	// BeforeHold, where it is not nil, is called when a person would have to be
 	// asked, or an approval used: a *Denial from it refuses the request at
 	// once. It may call Peek.

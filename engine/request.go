@@ -163,6 +163,18 @@ func (s *Session) decide(ctx context.Context, req *Request, stage input.Stage) (
 	}
 	turn.Ruling = s.gate.cfg.Policy.Evaluate(ctx, turn.doc)
 	var ticket string
+	if turn.Ruling.Effect == policy.RequireApproval && req.Bind != nil {
+		bound, denial := req.Bind(ctx)
+		if denial != nil {
+			s.refuseHeld(turn, denial.Reason(), denial.Message)
+			denial.DecisionID = turn.id
+			return nil, denial
+		}
+		used := turn.doc.Session.Usage
+		req, turn.doc = bound, s.document(turn.n, bound, stage, turn.started, used)
+		turn.respend(turn.doc)
+		turn.Ruling = s.gate.cfg.Policy.Evaluate(ctx, turn.doc)
+	}
 	if turn.Ruling.Effect == policy.RequireApproval {
 		if req.BeforeHold != nil {
 			if denial := req.BeforeHold(ctx); denial != nil {

@@ -18,7 +18,7 @@ func TestDemo(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", regate, "./cmd/regate").CombinedOutput(); err != nil {
 		t.Fatalf("build regate: %v\n%s", err, out)
 	}
-	for name, checks := range map[string]int{"postgres": 9, "http": 7} {
+	for name, checks := range map[string]int{"postgres": 9, "http": 7, "kubernetes": 9} {
 		t.Run(name, func(t *testing.T) {
 			var seen strings.Builder
 			if status := run(t.Context(), newScreen(&seen), shows[name](), filepath.Join(dir, name), regate, false); status != 0 {

@@ -34,9 +34,10 @@ type show interface {
 
 // shows are the demonstrations by name.
 var shows = map[string]func() show{
-	"http":     func() show { return &httpShow{} },
-	"mcp":      func() show { return &mcpShow{} },
-	"postgres": func() show { return &postgresShow{} },
+	"http":       func() show { return &httpShow{} },
+	"kubernetes": func() show { return &kubernetesShow{} },
+	"mcp":        func() show { return &mcpShow{} },
+	"postgres":   func() show { return &postgresShow{} },
 }
 
 // person is an identity: a client of the issuer, and a profile of that name for

@@ -104,10 +104,27 @@ type KubernetesRequest struct {
 	Object any `json:"object"`
 	// Patch is the patch in the body, as JSON: an object, or a list of operations;
 	// null where there is none. Values for a Secret are replaced by a fingerprint.
-	Patch any              `json:"patch"`
-	Exec  *KubernetesExec  `json:"exec"`  // null but for exec and attach
-	Proxy *KubernetesProxy `json:"proxy"` // null but for the proxy subresource
-	Ports []int64          `json:"ports"` // of portforward; empty where they are named later
+	Patch any `json:"patch"`
+	// Outcome is the object as a patch will leave it, by the API server's own dry
+	// run of it; the patch is sent on so that it fails where the object has changed
+	// since. Null for everything but a patch. It is looked for where a policy reads
+	// it, and what cannot be resolved is refused where policies would allow it.
+	// Values are replaced by a fingerprint in Secrets, in ConfigMaps and in env.
+	Outcome any `json:"outcome"`
+	// Current is what is there before the request, where regate has looked: for a
+	// patch with an outcome, and for a request that is held, whose approval holds for
+	// that object alone. Else null.
+	Current *KubernetesCurrent `json:"current"`
+	Exec    *KubernetesExec    `json:"exec"`  // null but for exec and attach
+	Proxy   *KubernetesProxy   `json:"proxy"` // null but for the proxy subresource
+	Ports   []int64            `json:"ports"` // of portforward; empty where they are named later
+}
+
+// KubernetesCurrent is the object that a request is about, as it is.
+type KubernetesCurrent struct {
+	UID             string `json:"uid"`
+	ResourceVersion string `json:"resource_version"` // "" where it does not matter: to exec, a pod is the same when its status has changed
+	Spec            string `json:"spec"`             // its fingerprint; "" where the resource version says it
 }
 
 // KubernetesBody describes a request's body.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/regate-dev/regate/engine"
+	"github.com/regate-dev/regate/proxies/kubernetes/request"
 )
 
 // kubectl tries a stream over WebSocket, and after any refusal once more over
@@ -28,22 +29,29 @@ type fallback struct {
 	at     time.Time
 }
 
-// remember notes why the stream at a path and query was refused.
-func (f *fallbacks) remember(target string, d *engine.Denial) {
+// remember notes why a stream over WebSocket was refused.
+func (f *fallbacks) remember(r *request.Request, d *engine.Denial) {
+	if r.Action.Upgrade != "websocket" {
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.list == nil || len(f.list) >= maxFallbacks {
 		f.list = map[string]fallback{}
 	}
-	f.list[target] = fallback{d, time.Now()}
+	f.list[r.URL.RequestURI()] = fallback{d, time.Now()}
 }
 
-// recall returns why, once; nil where there was nothing.
-func (f *fallbacks) recall(target string) *engine.Denial {
+// recall returns why the same stream is refused over SPDY, once; nil where there
+// was nothing.
+func (f *fallbacks) recall(r *request.Request) *engine.Denial {
+	if r.Action.Upgrade != "spdy" {
+		return nil
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	found, ok := f.list[target]
-	delete(f.list, target)
+	found, ok := f.list[r.URL.RequestURI()]
+	delete(f.list, r.URL.RequestURI())
 	if !ok || time.Since(found.at) > fallbackTime {
 		return nil
 	}

@@ -171,21 +171,35 @@ func (s *Server) fingerprint(value []byte) string {
 
 // decided asks the gate about a request and, where it says so, sends it on.
 func (s *Server) decided(ctx context.Context, w http.ResponseWriter, hr *http.Request, session *session, t *target, r *request.Request, raw request.Raw) {
-	asked := ask(r)
+	if before := session.Own.recall(r); before != nil {
+		deny(w, before) // decided and recorded a moment ago
+		return
+	}
 	if d := streamDenial(r, hr.Header); d != nil {
-		if before := session.Own.recall(r.URL.RequestURI()); before != nil {
-			d = before // decided and recorded a moment ago
-		} else {
-			session.Refuse(asked, d)
-		}
+		session.Refuse(ask(r), d)
 		deny(w, d)
 		return
 	}
-	turn, err := session.Request(ctx, asked)
-	if err != nil {
-		if r.Action.Upgrade != "" {
-			session.Own.remember(r.URL.RequestURI(), asDenial(err))
+	known := s.resolve(ctx, session, t, r, raw)
+	asked := ask(known.request)
+	asked.Bind = func(ctx context.Context) (*engine.Request, *engine.Denial) {
+		if d := s.bind(ctx, session, t, known); d != nil {
+			return nil, d
 		}
+		return ask(known.request), nil
+	}
+	turn, err := session.Request(ctx, asked)
+	r, raw = known.request, known.raw
+	if err == nil && known.denial == nil {
+		known.denial = s.changed(ctx, session, t, known)
+	}
+	if err == nil && known.denial != nil { // policies would allow what is not known
+		turn.Done(engine.Outcome{Code: known.denial.Reason(), Message: known.denial.Message})
+		known.denial.DecisionID = turn.ID()
+		err = known.denial
+	}
+	if err != nil {
+		session.Own.remember(r, asDenial(err))
 		deny(w, asDenial(err))
 		return
 	}

@@ -69,17 +69,16 @@ func (s *socket) finish(channel byte) error {
 	return s.WriteMessage(websocket.BinaryMessage, []byte{channelClose, channel})
 }
 
-// bye puts why in the place where a client looks for how its command ended.
+// bye puts why in the place where a client looks for how its command ended. The
+// close itself is an ordinary one: with another code kubectl does not look there.
 func (s *socket) bye(d *engine.Denial) {
-	code, text := websocket.CloseNormalClosure, ""
 	if d != nil {
-		code, text = websocket.ClosePolicyViolation, shorten(d.Reason())
 		if status, err := json.Marshal(statusOf(d)); err == nil {
 			_ = s.SetWriteDeadline(time.Now().Add(closeTime))
 			_ = s.send(channelError, status)
 		}
 	}
-	_ = s.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, text), time.Now().Add(closeTime))
+	_ = s.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(closeTime))
 }
 
 func (s *socket) cut() { _ = s.NetConn().Close() }

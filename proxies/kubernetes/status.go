@@ -21,6 +21,7 @@ const (
 	ReasonTarget      = "kubernetes/no-target"          // no cluster by this name
 	ReasonImpersonate = "kubernetes/impersonation"      // the token names one of the cluster's own users or groups
 	ReasonTooMany     = "kubernetes/too-many-sessions"  // more sessions than the listener takes
+	ReasonOutcome     = "kubernetes/outcome"            // what a patch makes of its object cannot be told, or is not what was decided on
 	ReasonTruncated   = "kubernetes/answer-not-carried" // the answer could not be passed on to its end
 )
 

@@ -108,7 +108,7 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, hr *http.Req
 	refuse := func(d *engine.Denial) {
 		d.DecisionID = turn.ID()
 		turn.Done(engine.Outcome{Code: d.Reason(), Message: d.Message})
-		session.Own.remember(r.URL.RequestURI(), d)
+		session.Own.remember(r, d)
 		deny(w, d)
 	}
 	forward := r.Action.Stream == "portforward"
@@ -131,6 +131,10 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, hr *http.Req
 	}
 	upstream, err := t.dialStream(ctx, r, acts, protocols)
 	if err != nil {
+		var failed *httpstream.UpgradeFailureError
+		if errors.As(err, &failed) { // it does not unwrap
+			err = failed.Cause
+		}
 		var status *apierrors.StatusError
 		if errors.As(err, &status) && status.ErrStatus.Code >= 400 {
 			s.refusedUpstream(ctx, w, session, turn, r, &status.ErrStatus)

@@ -67,9 +67,6 @@ func testExec(t *testing.T, g *gateway, env string) {
 	if out, err := exec("--", "sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x"); err != nil || len(out) != 1000000 {
 		t.Errorf("a megabyte: %v, %d bytes", err, len(out))
 	}
-	if out, err := agent("-n", ns, "exec", "-it", "p", "--", "tty"); err != nil || !strings.Contains(out, "/dev/pts/") {
-		t.Errorf("a terminal: %v %q", err, out)
-	}
 	if out, err := exec("--", "bash"); err == nil || !strings.Contains(out, "no shells") {
 		t.Errorf("denied: %v %q", err, out)
 	}
@@ -125,6 +122,21 @@ func testRevocationEndsExec(t *testing.T, env string) {
 		}
 	case <-time.After(30 * time.Second):
 		t.Fatal("the exec goes on")
+	}
+}
+
+// A terminal: its size goes through, and what is typed.
+func TestTerminal(t *testing.T) {
+	g := start(t, streamPolicy)
+	for name, env := range transports {
+		t.Run(name, func(t *testing.T) {
+			ns := g.namespace()
+			g.cluster.Pod(t, ns, "p", "")
+			out, err := g.kubectl("agent")(env, "tty:", "-n", ns, "exec", "-it", "p", "--", "sh", "stdin:tty; exit\n")
+			if err != nil || !strings.Contains(out, "/dev/pts/") {
+				t.Errorf("%v %q", err, out)
+			}
+		})
 	}
 }
 
@@ -322,7 +334,7 @@ mask contains {"id": "test/careful", "detect": "credit_card", "method": "redact"
 	}
 }
 
-func waitFor(t *testing.T, done func() bool) {
+func waitFor(t testing.TB, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); !done(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {

@@ -107,8 +107,8 @@ input_known if {
 detail_known if input.stage == "session" # there is nothing yet
 
 detail_known if {
-	is_object(input.kubernetes)
-	object.keys(input.kubernetes) & {"object", "patch"} == {"object", "patch"}
+	input.kubernetes.object != 0 # null where there is none: what counts is that it is there
+	input.kubernetes.patch != 0
 }
 
 deny contains {"id": "regate.k8s_destruction/input", "severity": "high", "msg": "what regate.k8s_destruction is asked about is not as it should be"} if {

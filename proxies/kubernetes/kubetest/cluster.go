@@ -274,7 +274,7 @@ contexts: [{name: c, context: {cluster: c, user: c}}]
 // Kubectl returns a kubectl that talks to a server with a token. Its home is a
 // folder of the test's own, since it caches there what a server offers. First
 // arguments such as "env:KEY=value" are its environment, a last one such as
-// "stdin:text" its input.
+// "stdin:text" its input; "tty:" before all others gives it a terminal.
 func (c *Cluster) Kubectl(t testing.TB, server, caFile, token string) func(args ...string) (string, error) {
 	t.Helper()
 	home := t.TempDir()
@@ -287,6 +287,10 @@ func (c *Cluster) Kubectl(t testing.TB, server, caFile, token string) func(args 
 		for len(args) > 0 && strings.HasPrefix(args[0], "env:") {
 			env, args = append(env, strings.TrimPrefix(args[0], "env:")), args[1:]
 		}
+		terminal := len(args) > 0 && args[0] == "tty:"
+		if terminal {
+			args = args[1:]
+		}
 		cmd := exec.CommandContext(t.Context(), filepath.Join(c.Programs, "kubectl"), args...)
 		cmd.Env, cmd.Dir = env, home
 		var out bytes.Buffer
@@ -294,6 +298,13 @@ func (c *Cluster) Kubectl(t testing.TB, server, caFile, token string) func(args 
 		if i := len(args) - 1; i >= 0 && strings.HasPrefix(args[i], "stdin:") {
 			cmd.Args = cmd.Args[:len(cmd.Args)-1]
 			cmd.Stdin = strings.NewReader(strings.TrimPrefix(args[i], "stdin:"))
+		}
+		if terminal { // script makes one
+			line := "'" + strings.Join(cmd.Args, "' '") + "'"
+			cmd.Args = []string{"script", "-qefc", line, "/dev/null"}
+			if cmd.Path, cmd.Err = exec.LookPath("script"); cmd.Err != nil {
+				return "", cmd.Err
+			}
 		}
 		err := cmd.Run()
 		return out.String(), err

@@ -227,6 +227,20 @@ func (r *Request) Summary() string {
 	return out
 }
 
+// ObjectPath is the path of the object that a named request is about: that of a
+// Scale for a subresource that is one, else the object's own.
+func (r *Request) ObjectPath() string {
+	sub := r.Resource.Subresource
+	if sub == "" || sub == "scale" && r.Action.Verb != "get" {
+		return r.URL.Path
+	}
+	at := strings.LastIndex(r.URL.Path, "/"+r.Resource.Name+"/"+sub)
+	if at < 0 {
+		return r.URL.Path
+	}
+	return r.URL.Path[:at+1+len(r.Resource.Name)]
+}
+
 // namedInPath tells a name in the path from one that a field selector gives.
 func namedInPath(info *resolver.RequestInfo) bool { return len(info.Parts) >= 2 }
 

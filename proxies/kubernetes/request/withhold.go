@@ -13,7 +13,7 @@ const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 // fingerprint makes of them. Neither policies nor records need a secret; that it
 // is the same one as was approved, they do.
 func withhold(value any, secret bool, fingerprint func([]byte) string) any {
-	w := withholder{fingerprint}
+	w := withholder{fingerprint: fingerprint}
 	list, ok := value.([]any)
 	if !ok || !secret {
 		return w.walk(value, secret)
@@ -38,7 +38,12 @@ func withhold(value any, secret bool, fingerprint func([]byte) string) any {
 	return out
 }
 
-type withholder struct{ fingerprint func([]byte) string }
+type withholder struct {
+	fingerprint func([]byte) string
+	// stored: the object is what the cluster holds, not what the agent says. What
+	// others put there is withheld where it is likely to be a secret.
+	stored bool
+}
 
 func (w withholder) walk(v any, secret bool) any {
 	switch v := v.(type) {
@@ -56,7 +61,11 @@ func (w withholder) walk(v any, secret bool) any {
 			switch {
 			case secret && (key == "data" || key == "stringData"), kind == "TokenReview" && key == "spec":
 				out[key] = w.all(e)
-			case secret && key == "metadata":
+			case w.stored && kind == "ConfigMap" && (key == "data" || key == "binaryData"), w.stored && key == lastApplied:
+				out[key] = w.all(e)
+			case w.stored && key == "env":
+				out[key] = w.variables(e)
+			case secret && key == "metadata" && !w.stored:
 				out[key] = w.annotations(e)
 			default:
 				out[key] = w.walk(e, false)
@@ -65,6 +74,22 @@ func (w withholder) walk(v any, secret bool) any {
 		return out
 	}
 	return v
+}
+
+// variables withholds the values of environment variables.
+func (w withholder) variables(v any) any {
+	list, ok := v.([]any)
+	if !ok {
+		return w.walk(v, false)
+	}
+	out := make([]any, len(list))
+	for i, e := range list {
+		out[i] = w.walk(e, false)
+		if shown, ok := out[i].(map[string]any); ok && shown["value"] != nil {
+			shown["value"] = w.all(shown["value"])
+		}
+	}
+	return out
 }
 
 // annotations withholds those of a Secret that repeat it.
