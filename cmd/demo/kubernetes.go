@@ -70,7 +70,7 @@ func (s *kubernetesShow) open(ctx context.Context, on *stage) error {
 	if s.proxy, err = freeAddress(); err != nil {
 		return err
 	}
-	if s.control, err = kubetest.Start(ctx); err != nil {
+	if s.control, err = kubetest.Start(ctx, kubetest.Options{}); err != nil {
 		return fmt.Errorf("start Kubernetes: %w", err)
 	}
 	if err := os.WriteFile(s.path("cluster-token"), []byte(s.control.Admin), 0o600); err != nil {
