@@ -144,7 +144,7 @@ func throughPeers(ctx context.Context, o options, dir string, up upstream) ([]fi
 			figures = append(figures, f)
 		}
 	}
-	parts := []func(context.Context, options, []*way) ([]figure, error){watchMemory, execThroughput}
+	parts := []func(context.Context, options, []*clusterWay) ([]figure, error){watchMemory, execThroughput}
 	if up.name == "canned" {
 		parts = parts[:1] // nothing runs behind it
 	}

@@ -17,7 +17,7 @@ import (
 const clients = 8
 
 // compare does one kind of request by every way in turn.
-func compare(ctx context.Context, o options, list []*way, w work) ([]figure, error) {
+func compare(ctx context.Context, o options, list []*clusterWay, w work) ([]figure, error) {
 	cost, rate := map[string][]float64{}, map[string][]float64{}
 	for round := range o.rounds + 1 {
 		for _, p := range list {
@@ -66,7 +66,7 @@ func compare(ctx context.Context, o options, list []*way, w work) ([]figure, err
 }
 
 // spentBy returns the proxy's CPU seconds and the time that do takes.
-func spentBy(p *way, do func() error) (spent float64, took time.Duration, err error) {
+func spentBy(p *clusterWay, do func() error) (spent float64, took time.Duration, err error) {
 	before := 0.0
 	if p.pid != 0 {
 		if before, err = cpu(p.pid); err != nil {
@@ -89,7 +89,7 @@ func spentBy(p *way, do func() error) (spent float64, took time.Duration, err er
 }
 
 // load sends n requests from several clients.
-func load(ctx context.Context, p *way, token string, w work, n int) error {
+func load(ctx context.Context, p *clusterWay, token string, w work, n int) error {
 	client, err := p.client()
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func load(ctx context.Context, p *way, token string, w work, n int) error {
 	return <-errs
 }
 
-func one(ctx context.Context, client *http.Client, p *way, token string, w work) error {
+func one(ctx context.Context, client *http.Client, p *clusterWay, token string, w work) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	resp, err := ask(ctx, client, p, token, w)
@@ -125,7 +125,7 @@ func one(ctx context.Context, client *http.Client, p *way, token string, w work)
 	return readUntil(resp.Body, w.until)
 }
 
-func ask(ctx context.Context, client *http.Client, p *way, token string, w work) (*http.Response, error) {
+func ask(ctx context.Context, client *http.Client, p *clusterWay, token string, w work) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+w.path, nil)
 	if err != nil {
 		return nil, err
@@ -147,7 +147,7 @@ func ask(ctx context.Context, client *http.Client, p *way, token string, w work)
 }
 
 // watchMemory is what a proxy's memory grows by for each of 1,000 open watches.
-func watchMemory(ctx context.Context, _ options, list []*way) ([]figure, error) {
+func watchMemory(ctx context.Context, _ options, list []*clusterWay) ([]figure, error) {
 	const open = 1000
 	var figures []figure
 	fmt.Printf("%-24s", "memory of a watch, KiB")
@@ -194,7 +194,7 @@ func watchMemory(ctx context.Context, _ options, list []*way) ([]figure, error) 
 }
 
 // execThroughput reads what a command writes, by kubectl exec.
-func execThroughput(ctx context.Context, o options, list []*way) ([]figure, error) {
+func execThroughput(ctx context.Context, o options, list []*clusterWay) ([]figure, error) {
 	const size = 64 << 20
 	speed, cost := map[string][]float64{}, map[string][]float64{}
 	for range o.rounds {

@@ -14,8 +14,8 @@ import (
 	"github.com/regate-dev/regate/proxies/kubernetes/kubetest"
 )
 
-// way is one way to the upstream.
-type way struct {
+// clusterWay is one way to the upstream.
+type clusterWay struct {
 	name   string
 	url    string
 	caFile string
@@ -25,7 +25,7 @@ type way struct {
 }
 
 // client is a client of its own: connections are not shared.
-func (w *way) client() (*http.Client, error) {
+func (w *clusterWay) client() (*http.Client, error) {
 	transport := &http.Transport{ForceAttemptHTTP2: true, DisableCompression: true, MaxIdleConnsPerHost: 2000, MaxConnsPerHost: 0}
 	if w.caFile != "" {
 		raw, err := os.ReadFile(w.caFile)
@@ -39,20 +39,20 @@ func (w *way) client() (*http.Client, error) {
 	return &http.Client{Transport: transport}, nil
 }
 
-type ways struct {
-	list []*way
+type clusterWays struct {
+	list []*clusterWay
 	ends []func()
 }
 
-func (w *ways) stop() {
+func (w *clusterWays) stop() {
 	for i := len(w.ends) - 1; i >= 0; i-- {
 		w.ends[i]()
 	}
 }
 
 // startKubernetesPeers starts every proxy in front of an upstream.
-func startKubernetesPeers(ctx context.Context, o options, dir string, up upstream) (w *ways, err error) {
-	w = &ways{}
+func startKubernetesPeers(ctx context.Context, o options, dir string, up upstream) (w *clusterWays, err error) {
+	w = &clusterWays{}
 	defer func() {
 		if err != nil {
 			w.stop()
@@ -64,7 +64,7 @@ func startKubernetesPeers(ctx context.Context, o options, dir string, up upstrea
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return w, err
 	}
-	w.list = append(w.list, &way{name: "direct", url: up.url, caFile: up.caFile, token: up.token})
+	w.list = append(w.list, &clusterWay{name: "direct", url: up.url, caFile: up.caFile, token: up.token})
 
 	port, err := freePort()
 	if err != nil {
@@ -78,7 +78,7 @@ func startKubernetesPeers(ctx context.Context, o options, dir string, up upstrea
 	if err != nil {
 		return w, err
 	}
-	w.list = append(w.list, &way{name: "kubectl proxy", url: fmt.Sprintf("http://127.0.0.1:%d", port), pid: kubectl})
+	w.list = append(w.list, &clusterWay{name: "kubectl proxy", url: fmt.Sprintf("http://127.0.0.1:%d", port), pid: kubectl})
 	if err := await(ctx, "kubectl proxy", dialable(port)); err != nil {
 		return w, err
 	}
@@ -91,14 +91,14 @@ func startKubernetesPeers(ctx context.Context, o options, dir string, up upstrea
 		return w, err
 	}
 	conf := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, nginxConfig, dir, up.url[len("https://"):], port, certificate, up.token), 0o600); err != nil {
+	if err := os.WriteFile(conf, fmt.Appendf(nil, clusterNginx, dir, up.url[len("https://"):], port, certificate, up.token), 0o600); err != nil {
 		return w, err
 	}
 	nginx, err := w.launch(dir, "nginx", "-p", dir, "-c", conf, "-e", filepath.Join(dir, "nginx-error.log"))
 	if err != nil {
 		return w, err
 	}
-	w.list = append(w.list, &way{name: "nginx", url: fmt.Sprintf("https://127.0.0.1:%d", port), caFile: certificate, pid: nginx})
+	w.list = append(w.list, &clusterWay{name: "nginx", url: fmt.Sprintf("https://127.0.0.1:%d", port), caFile: certificate, pid: nginx})
 	if err := await(ctx, "nginx", dialable(port)); err != nil {
 		return w, err
 	}
@@ -108,7 +108,7 @@ func startKubernetesPeers(ctx context.Context, o options, dir string, up upstrea
 		return w, err
 	}
 	w.ends = append(w.ends, plain.stop)
-	w.list = append(w.list, &way{name: "ReverseProxy", url: plain.url, caFile: plain.caFile, pid: plain.cmd.Process.Pid})
+	w.list = append(w.list, &clusterWay{name: "ReverseProxy", url: plain.url, caFile: plain.caFile, pid: plain.cmd.Process.Pid})
 
 	regate, err := filepath.Abs(o.regate)
 	if err != nil {
@@ -123,7 +123,7 @@ func startKubernetesPeers(ctx context.Context, o options, dir string, up upstrea
 		return w, err
 	}
 	w.ends = append(w.ends, gateway.Stop)
-	through := &way{name: "regate", url: gateway.URL, caFile: gateway.CAFile, pid: gateway.PID}
+	through := &clusterWay{name: "regate", url: gateway.URL, caFile: gateway.CAFile, pid: gateway.PID}
 	if through.token, err = gateway.Token(ctx, "agent"); err != nil {
 		return w, err
 	}
@@ -134,10 +134,10 @@ func startKubernetesPeers(ctx context.Context, o options, dir string, up upstrea
 	return w, nil
 }
 
-// nginxConfig: folder, upstream, port, certificate, token. It checks no address in
+// clusterNginx: folder, upstream, port, certificate, token. It checks no address in
 // the upstream's certificate, as nginx knows host names only. One
 // process, so that its CPU time is all there is.
-const nginxConfig = `
+const clusterNginx = `
 daemon off; master_process off; pid %[1]s/nginx.pid; worker_rlimit_nofile 8192;
 events { worker_connections 4096; }
 http {
@@ -158,7 +158,7 @@ http {
 `
 
 // launch starts a program that ends with the peers, and returns its id.
-func (w *ways) launch(dir, program string, args ...string) (int, error) {
+func (w *clusterWays) launch(dir, program string, args ...string) (int, error) {
 	log, err := os.Create(filepath.Join(dir, filepath.Base(program)+".log"))
 	if err != nil {
 		return 0, err
