@@ -22,8 +22,8 @@ import (
 	"time"
 )
 
-// way is one way to the HTTP backend.
-type way struct {
+// route is one way to the HTTP backend.
+type route struct {
 	name    string
 	address string // where to connect
 	tunnel  string // what to CONNECT to, then TLS; "" for none
@@ -37,8 +37,8 @@ type httpServers struct {
 	plain, secure int // the backend's ports
 	events        int // of the server of events
 	pool          *x509.CertPool
-	ways          []way
-	regate        way // reverse, also for large answers and events
+	ways          []route
+	regate        route // reverse, also for large answers and events
 }
 
 // pinned runs a proxy on the first core; everything else has the others.
@@ -67,7 +67,7 @@ http { access_log off; keepalive_requests 100000000; client_body_temp_path %[1]s
 }
 `
 
-const nginxConfig = `daemon off; master_process off; pid %[1]s/proxy.pid; error_log %[1]s/proxy.err;
+const httpNginxConfig = `daemon off; master_process off; pid %[1]s/proxy.pid; error_log %[1]s/proxy.err;
 events { worker_connections 1024; }
 http { access_log off; keepalive_requests 100000000; client_body_temp_path %[1]s/p1; proxy_temp_path %[1]s/p2; fastcgi_temp_path %[1]s/p3; uwsgi_temp_path %[1]s/p4; scgi_temp_path %[1]s/p5;
  upstream b { server 127.0.0.1:%[2]d; keepalive 64; keepalive_requests 100000000; }
@@ -143,7 +143,7 @@ func startHTTP(ctx context.Context, o options) (_ *httpServers, err error) {
 	files := map[string]string{
 		"www/small.json": "[" + strings.Repeat(object, 10) + "0]", "www/large.json": "[" + strings.Repeat(object, 10<<20/len(object)) + "0]",
 		"policy/policy.rego": httpPolicy, "policy/.manifest": `{"revision": "1", "roots": ["regate/policies/bench"]}`,
-		"backend.conf": fmt.Sprintf(backendConfig, dir, h.plain, h.secure), "nginx.conf": fmt.Sprintf(nginxConfig, dir, h.plain, ports[2]),
+		"backend.conf": fmt.Sprintf(backendConfig, dir, h.plain, h.secure), "nginx.conf": fmt.Sprintf(httpNginxConfig, dir, h.plain, ports[2]),
 		"haproxy.cfg": fmt.Sprintf(haproxyConfig, ports[3], h.plain),
 	}
 	for name, text := range files {
@@ -171,7 +171,7 @@ func startHTTP(ctx context.Context, o options) (_ *httpServers, err error) {
 		return nil, err
 	}
 	plain, tunnel := fmt.Sprintf("127.0.0.1:%d", h.plain), fmt.Sprintf("127.0.0.1:%d", h.secure)
-	h.ways = append([]way{{name: "direct", address: plain}}, h.ways...)
+	h.ways = append([]route{{name: "direct", address: plain}}, h.ways...)
 	for _, p := range []struct {
 		name, program string
 		port          int
@@ -200,7 +200,7 @@ func startHTTP(ctx context.Context, o options) (_ *httpServers, err error) {
 		if err := await(ctx, p.name, dialable(p.port)); err != nil {
 			return nil, err
 		}
-		h.ways = append(h.ways, way{name: p.name, address: fmt.Sprintf("127.0.0.1:%d", p.port), tunnel: p.tunnel, pid: pid})
+		h.ways = append(h.ways, route{name: p.name, address: fmt.Sprintf("127.0.0.1:%d", p.port), tunnel: p.tunnel, pid: pid})
 	}
 	return h, nil
 }
@@ -273,8 +273,8 @@ func (h *httpServers) startRegate(ctx context.Context, o options, ports []int) e
 		return fmt.Errorf("regate token: %w", err)
 	}
 	token := strings.TrimSpace(string(raw))
-	h.regate = way{name: "regate", address: fmt.Sprintf("127.0.0.1:%d", front), pid: pid, token: token}
-	h.ways = []way{h.regate, {name: "regate forward", address: fmt.Sprintf("127.0.0.1:%d", forward), tunnel: fmt.Sprintf("127.0.0.1:%d", h.secure), pid: pid, token: token}}
+	h.regate = route{name: "regate", address: fmt.Sprintf("127.0.0.1:%d", front), pid: pid, token: token}
+	h.ways = []route{h.regate, {name: "regate forward", address: fmt.Sprintf("127.0.0.1:%d", forward), tunnel: fmt.Sprintf("127.0.0.1:%d", h.secure), pid: pid, token: token}}
 	return nil
 }
 

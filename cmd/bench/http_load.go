@@ -77,7 +77,7 @@ func httpFigures(ctx context.Context, o options) ([]figure, error) {
 // loaded is what one run has shown.
 type loaded struct{ rate, p50, p99, cpu float64 }
 
-func (h *httpServers) load(ctx context.Context, w way, length time.Duration) (loaded, error) {
+func (h *httpServers) load(ctx context.Context, w route, length time.Duration) (loaded, error) {
 	ctx, cancel := context.WithTimeout(ctx, length+30*time.Second)
 	defer cancel()
 	var mu sync.Mutex
@@ -122,7 +122,7 @@ func (h *httpServers) load(ctx context.Context, w way, length time.Duration) (lo
 }
 
 // open connects by a way, through its tunnel.
-func (w way) open(ctx context.Context) (net.Conn, *bufio.Reader, error) {
+func (w route) open(ctx context.Context) (net.Conn, *bufio.Reader, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", w.address)
 	if err != nil {
 		return nil, nil, err
@@ -152,7 +152,7 @@ func (w way) open(ctx context.Context) (net.Conn, *bufio.Reader, error) {
 }
 
 // request is one GET of a path.
-func (w way) request(path string) []byte {
+func (w route) request(path string) []byte {
 	host, auth := w.tunnel, ""
 	if host == "" {
 		host = w.address
@@ -164,7 +164,7 @@ func (w way) request(path string) []byte {
 }
 
 // talk asks again and again on one connection.
-func (w way) talk(ctx context.Context, end time.Time) ([]time.Duration, error) {
+func (w route) talk(ctx context.Context, end time.Time) ([]time.Duration, error) {
 	conn, r, err := w.open(ctx)
 	if err != nil {
 		return nil, err
