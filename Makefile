@@ -24,7 +24,7 @@ help: ## list the targets
 
 .PHONY: setup
 setup: ## install what this machine lacks (Debian, Ubuntu)
-	@.ci/setup compiler postgres pgbouncer node npm
+	@.ci/setup compiler postgres pgbouncer chromium node npm
 
 .PHONY: build
 build: ## build bin/regate
@@ -32,8 +32,8 @@ build: ## build bin/regate
 	go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/regate ./cmd/regate
 
 .PHONY: test
-test: ## run every test, race detector on, with PostgreSQL, a Kubernetes control plane and OIDC providers
-	@.ci/setup compiler postgres node npm
+test: ## run every test, race detector on, with PostgreSQL, a Kubernetes control plane, OIDC providers and a browser
+	@.ci/setup compiler postgres chromium node npm
 	@.ci/kubernetes >/dev/null
 	go test -race -timeout $(TIMEOUT) $(TEST) ./...
 

@@ -136,7 +136,8 @@ func (g *gateway) recordings(ctx context.Context) (*web.Recordings, error) {
 	public, _ := key.Public().(ed25519.PublicKey)
 	return &web.Recordings{
 		Index: index, Archive: record.OpenArchive(bucket, filepath.Join(g.cfg.State.Dir, "spool")), Key: public,
-		Tables: map[string]func([]byte) ([]web.Table, error){replay.Backend: postgresTables},
+		Tables:   map[string]func([]byte) ([]web.Table, error){replay.Backend: postgresTables},
+		Terminal: consoleTerminal(),
 	}, nil
 }
 

@@ -16,7 +16,7 @@
 //	DELETE /api/v1/revocations/{key}
 //
 // Everything below /api needs "Authorization: Bearer" with a token of a
-// configured issuer. There are no cookies, so a browser cannot be made to send
+// configured issuer. Cookies count for nothing there, so a browser cannot be made to send
 // anything on behalf of its user. A token that carries an actor (an agent
 // acting for a person) has no role here: an agent must not approve its own
 // requests with the authority of the person it works for.
