@@ -24,7 +24,7 @@ import (
 // real API server: kubectl works, a policy denies, a Secret is masked, and the
 // session is in the archive after an orderly end.
 func TestServeKubernetes(t *testing.T) {
-	cluster, err := kubetest.Start(t.Context())
+	cluster, err := kubetest.Start(t.Context(), kubetest.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
