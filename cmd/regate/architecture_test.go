@@ -84,7 +84,7 @@ var mayImport = map[string][]string{
 	"engine/identity": {"engine/input"},
 	"engine/policy":   {"engine/input"},
 	"engine/approval": {"engine/input"},
-	"engine/console":  {"engine/input", "engine/identity", "engine/approval", "engine/record", "engine/policy"},
+	"engine/console":  {"engine/input", "engine/identity", "engine/approval", "engine/record", "engine/policy", "engine/pin"},
 }
 
 // TestImportRules keeps the arrows of docs/architecture.md: cmd → proxies →
