@@ -145,10 +145,10 @@ func TestApprovalByElicitation(t *testing.T) {
 		t.Errorf("%+v %s %q", got, text, asked)
 	}
 	// Whoever is asked may say no.
-	status, body := g.modern(g.token("alice"), "carol", "")
+	_, body := g.modern(g.token("alice"), "carol", "")
 	state := requestState(t, body)
-	status, body = g.modern(g.token("alice"), "carol", `,"requestState":"`+state+`","inputResponses":{"dev.regate/approval":{"action":"decline"}}`)
-	if !strings.Contains(body, "approval/cancelled") {
-		t.Errorf("%d %s", status, body)
+	status, answer := g.modern(g.token("alice"), "carol", `,"requestState":"`+state+`","inputResponses":{"dev.regate/approval":{"action":"decline"}}`)
+	if !strings.Contains(answer, "approval/cancelled") {
+		t.Errorf("%d %s", status, answer)
 	}
 }

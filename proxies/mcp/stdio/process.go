@@ -91,7 +91,7 @@ func start(o Options) (*process, error) {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			err = cmd.Wait()
+			_ = cmd.Wait() // cmd.ProcessState says how it ended
 			p.log.WithField("pid", cmd.Process.Pid).WithField("state", fmt.Sprint(cmd.ProcessState)).Info("a server has ended")
 			close(exited)
 		}
