@@ -14,6 +14,18 @@ package regate.policies.acme.api
 
 import data.regate.lib.principal
 
+# What the rules below read is there and of its type: where it is not, they
+# would not apply, and nothing may pass for that.
+known if input.stage == "session"
+
+known if {
+	is_string(input.http.mode)
+	is_boolean(input.action.writes)
+	is_array(input.session.labels)
+}
+
+deny contains {"id": "acme.api/input", "msg": "the request is not described as it should be"} if not known
+
 allow contains {"id": "acme.api/connect"} if {
 	input.stage == "session"
 	principal.in_any(["analysts"])

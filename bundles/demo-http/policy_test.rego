@@ -35,6 +35,11 @@ test_delete if {
 	ids(api.deny) == {"acme.api/delete"} with input as request({"action": {"verb": "delete", "writes": true}})
 }
 
+test_unknown if {
+	ids(api.deny) == {"acme.api/input"} with input as request({"http": {"mode": null}})
+	ids(api.deny) == set() with input as request({"stage": "session", "http": {"mode": null}})
+}
+
 test_no_way_out if {
 	out := {"http": {"mode": "forward"}, "action": {"verb": "post", "writes": true}}
 	ids(api.deny) == set() with input as request(out)
