@@ -17,14 +17,15 @@ const askTimeout = 10 * time.Second
 
 // streamFeed reads a JetStream stream by a durable consumer.
 type streamFeed struct {
-	js       jetstream.JetStream
-	log      logrus.FieldLogger
-	stream   jetstream.Stream
-	consumer jetstream.Consumer
-	messages jetstream.MessagesContext // nil until it is needed
-	batch    []jetstream.Msg
-	at       uint64 // stream sequence of the last message taken
-	newest   jetstream.Msg
+	js        jetstream.JetStream
+	log       logrus.FieldLogger
+	stream    jetstream.Stream
+	consumer  jetstream.Consumer
+	messages  jetstream.MessagesContext // nil until it is needed
+	batch     []jetstream.Msg
+	at        uint64        // stream sequence of the last message taken
+	newest    jetstream.Msg // the last that was taken, with all before it: it may be acknowledged
+	newestSeq uint64
 }
 
 func newStreamFeed(ctx context.Context, js jetstream.JetStream, recorder, instance string, takeover bool, log logrus.FieldLogger) (*streamFeed, error) {
@@ -122,17 +123,20 @@ func (f *streamFeed) takeBatch(ctx context.Context, take func(message)) error {
 			return err
 		}
 		seq := meta.Sequence.Stream
-		f.newest = m
-		if seq <= f.at {
-			continue
-		}
-		for at := f.at + 1; at < seq; at++ {
-			if err := f.takeMissing(ctx, at, take); err != nil {
-				return err
+		if seq > f.at {
+			for at := f.at + 1; at < seq; at++ {
+				if err := f.takeMissing(ctx, at, take); err != nil {
+					return err
+				}
 			}
+			f.at = seq
+			take(message{seq: seq, gateway: strings.TrimPrefix(m.Subject(), subjectPrefix), data: m.Data()})
 		}
-		f.at = seq
-		take(message{seq: seq, gateway: strings.TrimPrefix(m.Subject(), subjectPrefix), data: m.Data()})
+		// Not before: an acknowledgement covers everything up to its message, and
+		// what lies below this one may just have failed to be read.
+		if seq > f.newestSeq {
+			f.newest, f.newestSeq = m, seq
+		}
 	}
 	return nil
 }
@@ -151,7 +155,10 @@ func (f *streamFeed) takeMissing(ctx context.Context, seq uint64, take func(mess
 	return nil
 }
 
-func (f *streamFeed) acknowledge(ctx context.Context, _ uint64) error {
+func (f *streamFeed) acknowledge(ctx context.Context, seq uint64) error {
+	if f.newest == nil || f.newestSeq > seq {
+		return nil // what is durable cannot be told from what is not: it is delivered again
+	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	return f.newest.DoubleAck(ctx)
