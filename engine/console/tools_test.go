@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -17,7 +18,7 @@ func TestTools(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = st.Close(t.Context()) })
+	t.Cleanup(func() { _ = st.Close(context.Background()) })
 	kv, err := st.KV(t.Context(), pin.Bucket())
 	if err != nil {
 		t.Fatal(err)
