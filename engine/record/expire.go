@@ -29,9 +29,13 @@ func (x *Index) targets(ctx context.Context) ([]string, error) {
 func (x *Index) eachExpired(ctx context.Context, target string, before time.Time, fn func(SessionRow) error) error {
 	started, id := int64(-1), ""
 	for {
-		page, err := x.expired(ctx, target, before, started, id)
+		var where conditions
+		where.and("target = ?", target) // "", where the opening is lost, is a target, too
+		where.and("(started, id) > (?, ?) AND started < ?", started, id, nanos(before))
+		where.and("state = 'archived' AND ended < ?", nanos(before))
+		page, err := x.listSessions(ctx, where, "ORDER BY started, id LIMIT ?", sweepPage)
 		if err != nil {
-			return err
+			return fmt.Errorf("index: %w", err)
 		}
 		for _, row := range page {
 			if err := fn(row); err != nil {
@@ -43,24 +47,6 @@ func (x *Index) eachExpired(ctx context.Context, target string, before time.Time
 			return nil
 		}
 	}
-}
-
-func (x *Index) expired(ctx context.Context, target string, before time.Time, started int64, id string) ([]SessionRow, error) {
-	rows, err := x.db.QueryContext(ctx, `SELECT * FROM sessions WHERE target = ? AND (started, id) > (?, ?) AND started < ?
-		AND state = 'archived' AND ended < ? ORDER BY started, id LIMIT ?`, target, started, id, nanos(before), nanos(before), sweepPage)
-	if err != nil {
-		return nil, fmt.Errorf("index: %w", err)
-	}
-	defer rows.Close()
-	var page []SessionRow
-	for rows.Next() {
-		row, err := scanSession(rows)
-		if err != nil {
-			return nil, fmt.Errorf("index: %w", err)
-		}
-		page = append(page, row)
-	}
-	return page, rows.Err()
 }
 
 // forget removes all that the index has of a session.

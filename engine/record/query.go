@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -35,80 +34,48 @@ const EffectHeld = "held"
 
 // Sessions returns the sessions that a filter selects, newest first.
 func (x *Index) Sessions(ctx context.Context, f SessionFilter) ([]SessionRow, error) {
-	var where []string
-	var args []any
-	and := func(cond string, values ...any) {
-		where = append(where, cond)
-		args = append(args, values...)
-	}
-	if f.Subject != "" {
-		and("subject = ?", f.Subject)
-	}
-	if f.Actor != "" {
-		and("actor = ?", f.Actor)
-	}
-	if f.Target != "" {
-		and("target = ?", f.Target)
-	}
-	if f.State != "" {
-		and("state = ?", f.State)
-	}
-	if !f.Since.IsZero() {
-		and("started >= ?", f.Since.UnixNano())
-	}
-	if !f.Until.IsZero() {
-		and("started < ?", f.Until.UnixNano())
-	}
+	var where, decision conditions
+	where.equal("subject", f.Subject)
+	where.equal("actor", f.Actor)
+	where.equal("target", f.Target)
+	where.equal("state", f.State)
+	where.within("started", f.Since, f.Until)
 	if f.Before != "" {
-		and("(started, id) < (SELECT started, id FROM sessions WHERE id = ?)", f.Before)
+		where.and("(started, id) < (SELECT started, id FROM sessions WHERE id = ?)", f.Before)
 	}
-	var sub []string
 	if f.Effect == EffectHeld {
-		where = append(where, "holds > 0")
-	} else if f.Effect != "" {
-		sub = append(sub, "d.effect = ?")
-		args = append(args, f.Effect)
+		where.and("holds > 0")
+	} else {
+		decision.equal("d.effect", f.Effect)
 	}
-	if f.Text != "" {
-		sub = append(sub, "instr(lower(d.text), lower(?)) > 0")
-		args = append(args, f.Text)
+	decision.about(f.Text, f.Table, f.Reason)
+	if len(decision.all) > 0 {
+		where.and("EXISTS (SELECT 1 FROM decisions d WHERE d.session = sessions.id AND "+decision.String()+")", decision.args...)
 	}
-	if f.Table != "" {
-		sub = append(sub, "EXISTS (SELECT 1 FROM json_each(d.tables) WHERE value = ?)")
-		args = append(args, f.Table)
-	}
-	if f.Reason != "" {
-		sub = append(sub, "EXISTS (SELECT 1 FROM json_each(d.reasons) WHERE value = ?)")
-		args = append(args, f.Reason)
-	}
-	if sub != nil {
-		where = append(where, "EXISTS (SELECT 1 FROM decisions d WHERE d.session = sessions.id AND "+strings.Join(sub, " AND ")+")")
-	}
-	query := "SELECT * FROM sessions"
-	if where != nil {
-		query += " WHERE " + strings.Join(where, " AND ")
-	}
-	query += " ORDER BY started DESC, id DESC LIMIT ?"
-	if f.Limit <= 0 {
-		f.Limit = 100
-	}
-	rows, err := x.db.QueryContext(ctx, query, append(args, f.Limit)...)
+	list, err := x.listSessions(ctx, where, "ORDER BY started DESC, id DESC LIMIT ?", limit(f.Limit))
 	if err != nil {
 		return nil, fmt.Errorf("search sessions: %w", err)
+	}
+	return list, nil
+}
+
+// listSessions returns the sessions that conditions select. rest, with its
+// values, stands behind them.
+func (x *Index) listSessions(ctx context.Context, where conditions, rest string, values ...any) ([]SessionRow, error) {
+	rows, err := x.db.QueryContext(ctx, "SELECT * FROM sessions WHERE "+where.String()+" "+rest, append(where.args, values...)...)
+	if err != nil {
+		return nil, err
 	}
 	defer rows.Close()
 	list := []SessionRow{}
 	for rows.Next() {
 		s, err := scanSession(rows)
 		if err != nil {
-			return nil, fmt.Errorf("search sessions: %w", err)
+			return nil, err
 		}
 		list = append(list, s)
 	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("search sessions: %w", err)
-	}
-	return list, nil
+	return list, rows.Err()
 }
 
 // Session returns one session, or ErrNoSession.
@@ -145,27 +112,17 @@ type DecisionFilter struct {
 // Decisions returns the decisions that a filter selects: those of one session
 // in order, those of many newest first.
 func (x *Index) Decisions(ctx context.Context, f DecisionFilter) ([]DecisionRow, error) {
-	where := []string{"1"}
-	var args []any
-	order := "time DESC"
-	if f.ID != "" {
-		where, args = append(where, "id = ?"), append(args, f.ID)
-	}
+	var where conditions
+	where.equal("d.id", f.ID)
+	where.equal("d.session", f.Session)
+	where.equal("d.effect", f.Effect)
+	where.within("d.time", f.Since, time.Time{})
+	order := "d.time DESC"
 	if f.Session != "" {
-		where, args = append(where, "session = ?"), append(args, f.Session)
-		order = "seq"
+		order = "d.seq"
 	}
-	if f.Effect != "" {
-		where, args = append(where, "effect = ?"), append(args, f.Effect)
-	}
-	if !f.Since.IsZero() {
-		where, args = append(where, "time >= ?"), append(args, f.Since.UnixNano())
-	}
-	if f.Limit <= 0 {
-		f.Limit = 100
-	}
-	rows, err := x.db.QueryContext(ctx, "SELECT id, session, turn, stage, time, effect, verb, reasons, tables, text, count, last FROM decisions WHERE "+
-		strings.Join(where, " AND ")+" ORDER BY "+order+" LIMIT ?", append(args, f.Limit)...)
+	rows, err := x.db.QueryContext(ctx, "SELECT "+decisionColumns+" FROM decisions d WHERE "+where.String()+" ORDER BY "+order+" LIMIT ?",
+		append(where.args, limit(f.Limit))...)
 	if err != nil {
 		return nil, fmt.Errorf("search decisions: %w", err)
 	}
@@ -173,13 +130,7 @@ func (x *Index) Decisions(ctx context.Context, f DecisionFilter) ([]DecisionRow,
 	list := []DecisionRow{}
 	for rows.Next() {
 		var d DecisionRow
-		var turn, at, last int64
-		var reasons, tables string
-		if err := rows.Scan(&d.ID, &d.Session, &turn, &d.Stage, &at, &d.Effect, &d.Verb, &reasons, &tables, &d.Text, &d.Count, &last); err != nil {
-			return nil, fmt.Errorf("search decisions: %w", err)
-		}
-		d.Turn, d.Time, d.Last = uint64(turn), fromNanos(at), fromNanos(last)
-		if err := errors.Join(json.Unmarshal([]byte(reasons), &d.Reasons), json.Unmarshal([]byte(tables), &d.Tables)); err != nil {
+		if err := scanDecisionRow(rows, &d); err != nil {
 			return nil, fmt.Errorf("search decisions: %w", err)
 		}
 		list = append(list, d)
@@ -188,4 +139,21 @@ func (x *Index) Decisions(ctx context.Context, f DecisionFilter) ([]DecisionRow,
 		return nil, fmt.Errorf("search decisions: %w", err)
 	}
 	return list, nil
+}
+
+// decisionColumns are what scanDecisionRow reads.
+const decisionColumns = "d.id, d.session, d.turn, d.stage, d.time, d.effect, d.verb, d.reasons, d.tables, d.text, d.count, d.last"
+
+// scanDecisionRow reads decisionColumns, and what was selected behind them.
+func scanDecisionRow(row interface{ Scan(...any) error }, d *DecisionRow, more ...any) error {
+	var turn, at, last int64
+	var reasons, tables string
+	err := row.Scan(append([]any{
+		&d.ID, &d.Session, &turn, &d.Stage, &at, &d.Effect, &d.Verb, &reasons, &tables, &d.Text, &d.Count, &last,
+	}, more...)...)
+	if err != nil {
+		return err
+	}
+	d.Turn, d.Time, d.Last = uint64(turn), fromNanos(at), fromNanos(last)
+	return errors.Join(json.Unmarshal([]byte(reasons), &d.Reasons), json.Unmarshal([]byte(tables), &d.Tables))
 }

@@ -2,7 +2,6 @@ package record
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -53,34 +52,15 @@ var ErrPageKey = errors.New("the page does not exist")
 // SearchDecisions returns the decisions that a search selects, the newest
 // first.
 func (x *Index) SearchDecisions(ctx context.Context, f DecisionSearch) ([]DecisionHit, error) {
-	where := []string{"1"}
-	var args []any
-	and := func(cond string, values ...any) {
-		where = append(where, cond)
-		args = append(args, values...)
-	}
-	for _, c := range []struct{ column, value string }{
-		{"d.effect", f.Effect}, {"d.verb", f.Verb}, {"d.tables", f.Tables}, {"s.subject", f.Subject}, {"s.actor", f.Actor}, {"s.target", f.Target},
-	} {
-		if c.value != "" {
-			and(c.column+" = ?", c.value)
-		}
-	}
-	if f.Table != "" {
-		and("EXISTS (SELECT 1 FROM json_each(d.tables) WHERE value = ?)", f.Table)
-	}
-	if f.Reason != "" {
-		and("EXISTS (SELECT 1 FROM json_each(d.reasons) WHERE value = ?)", f.Reason)
-	}
-	if f.Text != "" {
-		and("instr(lower(d.text), lower(?)) > 0", f.Text)
-	}
-	if !f.Since.IsZero() {
-		and("d.time >= ?", f.Since.UnixNano())
-	}
-	if !f.Until.IsZero() {
-		and("d.time < ?", f.Until.UnixNano())
-	}
+	var where conditions
+	where.equal("d.effect", f.Effect)
+	where.equal("d.verb", f.Verb)
+	where.equal("d.tables", f.Tables)
+	where.equal("s.subject", f.Subject)
+	where.equal("s.actor", f.Actor)
+	where.equal("s.target", f.Target)
+	where.about(f.Text, f.Table, f.Reason)
+	where.within("d.time", f.Since, f.Until)
 	if f.Before != "" {
 		at, rest, _ := strings.Cut(f.Before, ".")
 		session, place, _ := strings.Cut(rest, ".")
@@ -89,15 +69,11 @@ func (x *Index) SearchDecisions(ctx context.Context, f DecisionSearch) ([]Decisi
 		if err != nil || err2 != nil {
 			return nil, ErrPageKey
 		}
-		and("(d.time, d.session, d.seq) < (?, ?, ?)", nanos, session, seq)
+		where.and("(d.time, d.session, d.seq) < (?, ?, ?)", nanos, session, seq)
 	}
-	if f.Limit <= 0 {
-		f.Limit = 100
-	}
-	rows, err := x.db.QueryContext(ctx, `SELECT d.seq, d.id, d.session, d.turn, d.stage, d.time, d.effect, d.verb, d.reasons, d.tables, d.text, d.count, d.last,
-			s.subject, s.actor, s.target, s.protocol
+	rows, err := x.db.QueryContext(ctx, "SELECT "+decisionColumns+`, d.seq, s.subject, s.actor, s.target, s.protocol
 		FROM decisions d INDEXED BY decisions_time CROSS JOIN sessions s ON s.id = d.session
-		WHERE `+strings.Join(where, " AND ")+" ORDER BY d.time DESC, d.session DESC, d.seq DESC LIMIT ?", append(args, f.Limit)...)
+		WHERE `+where.String()+" ORDER BY d.time DESC, d.session DESC, d.seq DESC LIMIT ?", append(where.args, limit(f.Limit))...)
 	if err != nil {
 		return nil, fmt.Errorf("search decisions: %w", err)
 	}
@@ -105,14 +81,7 @@ func (x *Index) SearchDecisions(ctx context.Context, f DecisionSearch) ([]Decisi
 	list := []DecisionHit{}
 	for rows.Next() {
 		var d DecisionHit
-		var turn, at, last int64
-		var reasons, tables string
-		if err := rows.Scan(&d.seq, &d.ID, &d.Session, &turn, &d.Stage, &at, &d.Effect, &d.Verb, &reasons, &tables, &d.Text, &d.Count, &last,
-			&d.Subject, &d.Actor, &d.Target, &d.Protocol); err != nil {
-			return nil, fmt.Errorf("search decisions: %w", err)
-		}
-		d.Turn, d.Time, d.Last = uint64(turn), fromNanos(at), fromNanos(last)
-		if err := errors.Join(json.Unmarshal([]byte(reasons), &d.Reasons), json.Unmarshal([]byte(tables), &d.Tables)); err != nil {
+		if err := scanDecisionRow(rows, &d.DecisionRow, &d.seq, &d.Subject, &d.Actor, &d.Target, &d.Protocol); err != nil {
 			return nil, fmt.Errorf("search decisions: %w", err)
 		}
 		list = append(list, d)
