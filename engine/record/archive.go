@@ -37,7 +37,19 @@ func (a *Archive) Objects(ctx context.Context, fn func(Object) error) error {
 	if a.bucket == nil {
 		return nil
 	}
-	list := a.bucket.List(&blob.ListOptions{Prefix: "sessions/"})
+	return eachObject(ctx, a.bucket, &blob.ListOptions{Prefix: "sessions/"}, func(o *blob.ListObject) error {
+		name, _, _ := strings.Cut(path.Base(o.Key), ".")
+		id, err := ulid.ParseStrict(name)
+		if err != nil {
+			return nil // not ours; Verify looks at names again
+		}
+		return fn(Object{Key: o.Key, Session: id, Size: o.Size})
+	})
+}
+
+// eachObject calls fn for every object that a listing has, in order.
+func eachObject(ctx context.Context, bucket *blob.Bucket, opts *blob.ListOptions, fn func(*blob.ListObject) error) error {
+	list := bucket.List(opts)
 	for {
 		o, err := list.Next(ctx)
 		if errors.Is(err, io.EOF) {
@@ -51,12 +63,7 @@ func (a *Archive) Objects(ctx context.Context, fn func(Object) error) error {
 			// spool, and a recording that somebody renames is missed by name.
 			continue
 		}
-		name, _, _ := strings.Cut(path.Base(o.Key), ".")
-		id, err := ulid.ParseStrict(name)
-		if err != nil {
-			continue // not ours; Verify looks at names again
-		}
-		if err := fn(Object{Key: o.Key, Session: id, Size: o.Size}); err != nil {
+		if err := fn(o); err != nil {
 			return err
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"path"
 	"strings"
 	"time"
@@ -68,30 +67,27 @@ func LiftHold(ctx context.Context, bucket *blob.Bucket, session string) error {
 // read holds all the same.
 func LegalHolds(ctx context.Context, bucket *blob.Bucket) (map[ulid.ULID]LegalHold, error) {
 	holds := map[ulid.ULID]LegalHold{}
-	list := bucket.List(&blob.ListOptions{Prefix: legalHoldsDir})
-	for {
-		o, err := list.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return holds, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("legal holds: %w", err)
-		}
+	err := eachObject(ctx, bucket, &blob.ListOptions{Prefix: legalHoldsDir}, func(o *blob.ListObject) error {
 		id, err := ulid.ParseStrict(strings.TrimSuffix(path.Base(o.Key), ".json"))
 		if err != nil {
-			continue // an upload that was cut off, or not ours
+			return nil // not ours
 		}
 		raw, err := bucket.ReadAll(ctx, o.Key)
 		if gcerrors.Code(err) == gcerrors.NotFound {
-			continue // lifted since
+			return nil // lifted since
 		}
 		if err != nil {
-			return nil, fmt.Errorf("legal holds: %w", err)
+			return err
 		}
 		h := LegalHold{Session: id.String()}
 		if err := json.Unmarshal(raw, &h); err != nil {
 			h = LegalHold{Session: id.String(), Reason: "this hold cannot be read"}
 		}
 		holds[id] = h
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("legal holds: %w", err)
 	}
+	return holds, nil
 }

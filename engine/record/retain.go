@@ -72,46 +72,48 @@ func Sweep(ctx context.Context, opts SweepOptions) (Swept, error) {
 	if opts.Retention.none() {
 		return done, nil
 	}
-	err := func() error {
-		targets, err := opts.Index.targets(ctx)
-		if err != nil {
-			return err
-		}
-		holds, err := LegalHolds(ctx, opts.Bucket)
-		if err != nil {
-			return err
-		}
-		chain, err := lastTombstone(ctx, opts.Bucket, opts.Recorder)
-		if err != nil {
-			return err
-		}
-		for _, target := range targets {
-			keep := opts.Retention.Of(target)
-			if keep <= 0 {
-				continue
-			}
-			err := opts.Index.eachExpired(ctx, target, opts.Now.Add(-keep), func(row SessionRow) error {
-				id, err := ulid.ParseStrict(row.ID)
-				if err != nil {
-					return err
-				}
-				if _, held := holds[id]; held {
-					done.Held++
-					return nil
-				}
-				done.Deleted++
-				return opts.delete(ctx, &chain, id, row, keep)
-			})
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	}()
-	if err != nil {
+	if err := opts.sweep(ctx, &done); err != nil {
 		return done, fmt.Errorf("retention: %w", err)
 	}
 	return done, nil
+}
+
+func (o *SweepOptions) sweep(ctx context.Context, done *Swept) error {
+	chain, err := lastTombstone(ctx, o.Bucket, o.Recorder)
+	if err != nil {
+		return err
+	}
+	targets, err := o.Index.targets(ctx)
+	if err != nil {
+		return err
+	}
+	for _, target := range targets {
+		keep := o.Retention.Of(target)
+		if keep <= 0 {
+			continue
+		}
+		err := o.Index.eachExpired(ctx, target, o.Now.Add(-keep), func(row SessionRow) error {
+			id, err := ulid.ParseStrict(row.ID)
+			if err != nil {
+				return err
+			}
+			// Asked for each, at the last moment: a hold that was placed counts.
+			held, err := o.Bucket.Exists(ctx, legalHoldKey(id))
+			if err != nil {
+				return fmt.Errorf("legal hold: %w", err)
+			}
+			if held {
+				done.Held++
+				return nil
+			}
+			done.Deleted++
+			return o.delete(ctx, &chain, id, row, keep)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // delete deletes one recording.
@@ -135,7 +137,7 @@ func (o *SweepOptions) delete(ctx context.Context, chain *chainEnd, id ulid.ULID
 				return fmt.Errorf("tombstone: %w", err)
 			}
 		}
-		*chain = chainEnd{Tombstone: t, key: key, sum: sha256.Sum256(raw)}
+		*chain = chainEnd{Tombstone: t, sum: sha256.Sum256(raw)}
 	}
 	if err := o.Bucket.Delete(ctx, row.Object); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
 		return fmt.Errorf("delete %s: %w", row.Object, err)

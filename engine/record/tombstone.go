@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"path"
 	"strings"
 
@@ -119,8 +118,7 @@ func tombstoneKey(recorder string, t Tombstone) string {
 // chainEnd is the last tombstone of a recorder. The zero value begins a chain.
 type chainEnd struct {
 	Tombstone
-	key string
-	sum Hash
+	sum Hash // of its file
 }
 
 // lastTombstone finds where a recorder's chain goes on.
@@ -128,21 +126,12 @@ func lastTombstone(ctx context.Context, bucket *blob.Bucket, recorder string) (e
 	prefix := tombstonesDir + recorder + "/"
 	for range 2 { // the months, then the last month's tombstones
 		last := ""
-		list := bucket.List(&blob.ListOptions{Prefix: prefix, Delimiter: "/"})
-		for {
-			o, err := list.Next(ctx)
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				return end, fmt.Errorf("tombstones: %w", err)
-			}
-			if !strings.HasSuffix(o.Key, ".tmp") {
-				last = o.Key
-			}
-		}
-		if last == "" {
-			return end, nil
+		err := eachObject(ctx, bucket, &blob.ListOptions{Prefix: prefix, Delimiter: "/"}, func(o *blob.ListObject) error {
+			last = o.Key
+			return nil
+		})
+		if err != nil || last == "" {
+			return end, err
 		}
 		prefix = last
 	}
@@ -154,30 +143,16 @@ func lastTombstone(ctx context.Context, bucket *blob.Bucket, recorder string) (e
 	if err != nil {
 		return end, fmt.Errorf("%s: %w", prefix, err)
 	}
-	return chainEnd{Tombstone: t, key: prefix, sum: sha256.Sum256(raw)}, nil
+	return chainEnd{Tombstone: t, sum: sha256.Sum256(raw)}, nil
 }
 
 // eachTombstone calls fn for every tombstone, those of a recorder in order.
 func eachTombstone(ctx context.Context, bucket *blob.Bucket, fn func(key, recorder string, raw []byte) error) error {
-	list := bucket.List(&blob.ListOptions{Prefix: tombstonesDir})
-	for {
-		o, err := list.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("tombstones: %w", err)
-		}
-		if strings.HasSuffix(o.Key, ".tmp") {
-			continue
-		}
+	return eachObject(ctx, bucket, &blob.ListOptions{Prefix: tombstonesDir}, func(o *blob.ListObject) error {
 		raw, err := bucket.ReadAll(ctx, o.Key)
 		if err != nil {
 			return fmt.Errorf("tombstones: %w", err)
 		}
-		recorder := path.Dir(path.Dir(strings.TrimPrefix(o.Key, tombstonesDir)))
-		if err := fn(o.Key, recorder, raw); err != nil {
-			return err
-		}
-	}
+		return fn(o.Key, path.Dir(path.Dir(strings.TrimPrefix(o.Key, tombstonesDir))), raw)
+	})
 }

@@ -41,7 +41,7 @@ func (v *verifier) tombstones(ctx context.Context) error {
 		case t.Prev != last.sum:
 			wrong("it follows another tombstone than the one before it, which was changed")
 		}
-		last = chainEnd{Tombstone: t, key: key, sum: sha256.Sum256(raw)}
+		last = chainEnd{Tombstone: t, sum: sha256.Sum256(raw)}
 		v.report.Deleted++
 		id := ulid.ULID(t.Session).String()
 		v.number(t.Gateway, t.Epoch, t.Number, id)
